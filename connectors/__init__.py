@@ -1,0 +1,1 @@
+"""The model layer: media bytes in, unit vectors of one unified space out."""

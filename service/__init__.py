@@ -1,0 +1,1 @@
+"""The REST service: app, batching, index, web page, client and command line."""

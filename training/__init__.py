@@ -1,0 +1,1 @@
+"""From frozen encoders to served connectors: features, pseudo-pairs, projectors, evaluation."""
