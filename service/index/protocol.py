@@ -1,0 +1,133 @@
+"""What the service asks of a vector index, whichever back end keeps it.
+
+Holds the shapes that cross the seam (`Point`, `Hit`, `StoredPoint`) and the `Index` protocol. Every method is
+synchronous and may be called from any thread; the app calls them on a bounded pool of threads.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from connectors.modality import Modality
+
+Vector = npt.NDArray[np.float32]
+"""One L2-normalised vector: float32 [dim]."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Point:
+    """One item as it is written to the index.
+
+    `payload` holds `media` (key in the media store, or absent), `mime`, `sha256`, `name`, `caption`,
+    `metadata` (the user's own JSON object), `connector` (its version) and `created` (ISO 8601, UTC). The back
+    end adds what it needs to find `id` and `modality` again.
+    """
+
+    id: str
+    modality: Modality
+    space: str
+    unified: Vector
+    native: Vector
+    payload: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredPoint:
+    """One item as it is read back; the vectors are None unless they were asked for."""
+
+    id: str
+    modality: Modality
+    space: str
+    payload: Mapping[str, Any]
+    unified: Vector | None = None
+    native: Vector | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Hit:
+    """One result of a search: a stored point and the cosine of its unified vector to the query."""
+
+    point: StoredPoint
+    cosine: float
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionInfo:
+    """A collection as `GET /collections` shows it."""
+
+    name: str
+    dim: int
+    count: int
+
+
+Filter = Mapping[str, Any]
+"""A filter in Qdrant's grammar, as JSON, already validated; keys are payload paths (`metadata.colour`)."""
+
+
+@runtime_checkable
+class Index(Protocol):
+    """A vector index. Collections are created by the first `upsert` into them.
+
+    Reading from a collection that does not exist gives nothing (empty lists, zero), never an error.
+    Whatever goes wrong in the back end is raised as `service.errors.IndexUnavailable`.
+    """
+
+    def upsert(self, collection: str, points: Sequence[Point]) -> None:
+        """Write points, replacing those with the same id. They survive a `kill -9` when this returns."""
+
+    def get(self, collection: str, ids: Sequence[str], with_vectors: bool = False) -> list[StoredPoint]:
+        """The points with these ids that exist, in the order asked for."""
+
+    def delete(self, collection: str, ids: Sequence[str]) -> list[str]:
+        """Delete points; gives the ids that were there. Durable when this returns."""
+
+    def set_payload(self, collection: str, point_id: str, payload: Mapping[str, Any]) -> bool:
+        """Replace the named top-level fields of one point's payload; False if there is no such point."""
+
+    def scroll(
+        self,
+        collection: str,
+        limit: int = 100,
+        cursor: str | None = None,
+        modality: Modality | None = None,
+        where: Filter | None = None,
+        with_vectors: bool = False,
+    ) -> tuple[list[StoredPoint], str | None]:
+        """One page of points in a stable order, and the cursor of the next page (None at the end).
+
+        Raises `ConfigError` for a cursor that no earlier page gave.
+        """
+
+    def search(
+        self,
+        collection: str,
+        vector: Vector,
+        limit: int,
+        offset: int = 0,
+        modality: Modality | None = None,
+        where: Filter | None = None,
+        score_threshold: float | None = None,
+        with_vectors: bool = False,
+    ) -> list[Hit]:
+        """The nearest points by cosine of unified vectors, best first; `score_threshold` is a cosine."""
+
+    def count(self, collection: str, modality: Modality | None = None, where: Filter | None = None) -> int:
+        """How many points there are."""
+
+    def collections(self) -> list[CollectionInfo]:
+        """Every collection, by name."""
+
+    def create(self, collection: str, dim: int) -> bool:
+        """Create an empty collection for unified vectors of `dim`; False if it is there already."""
+
+    def drop(self, collection: str) -> bool:
+        """Delete a collection and all its points; False if there is none."""
+
+    def healthy(self) -> bool:
+        """Whether the back end answers now. Never raises."""
+
+    def close(self) -> None:
+        """Let go of files and connections. Idempotent."""
