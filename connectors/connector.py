@@ -89,9 +89,10 @@ class Connector(nn.Module):
 
     @property
     def version(self) -> str:
-        """A short name that changes with the weights, such as `exmcr-3f1a9c04d2b7`."""
-        digest = self.manifest.weights_sha256 or _sha256(self._weights())
-        return f"{self.manifest.method}-{digest[:12]}"
+        """A short name that changes with any head's weights or chain, such as `exmcr-3f1a9c04d2b7`."""
+        weights = self.manifest.weights_sha256 or _sha256(self._weights())
+        heads = json.dumps([self.manifest.heads, self.manifest.projectors], sort_keys=True)
+        return f"{self.manifest.method}-{_sha256((weights + heads).encode())[:12]}"
 
     def has_head(self, space: str, modality: Modality) -> bool:
         """Whether this connector takes that space's modality into the unified space."""

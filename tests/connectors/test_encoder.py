@@ -45,7 +45,7 @@ def test_it_is_an_encoder() -> None:
 
 def test_an_item_of_many_windows_is_their_normalised_mean() -> None:
     encoder = Words()
-    windows = encoder.encode("a dog barks".split())
+    windows = encoder.encode(["a", "dog", "barks"])
     torch.testing.assert_close(encoder.encode(["a dog barks"])[0], F.normalize(windows.mean(0), dim=0))
 
 
