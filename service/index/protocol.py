@@ -6,7 +6,7 @@ synchronous and may be called from any thread; the app calls them on a bounded p
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -64,7 +64,41 @@ class CollectionInfo:
 
 
 Filter = Mapping[str, Any]
-"""A filter in Qdrant's grammar, as JSON, already validated; keys are payload paths (`metadata.colour`)."""
+"""A filter in Qdrant's grammar, as JSON; keys and limits are those of `service.index.filters`."""
+
+FieldType = Literal["keyword", "integer", "float", "bool", "datetime", "geo"]
+"""What a payload field holds, for its index."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The vectors an index holds, as the service's bundle gives them.
+
+    `dim` is the unified space's; `natives` maps each space (`clip`, `clap`, ...) to the dimension of its
+    native vectors; `connector` is the version of the connector that gives the unified vectors.
+    """
+
+    dim: int
+    natives: Mapping[str, int]
+    connector: str
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionStats:
+    """How full a collection is.
+
+    `indexed` counts the points a search reaches through HNSW; the others it scans. While `optimizing` is true
+    more of them are being indexed, and reads and writes go on. `fields` are the payload fields with an index.
+    """
+
+    name: str
+    connector: str
+    dim: int
+    count: int
+    indexed: int
+    optimizing: bool
+    bytes_on_disk: int | None
+    fields: Mapping[str, FieldType]
 
 
 @runtime_checkable
@@ -72,11 +106,16 @@ class Index(Protocol):
     """A vector index. Collections are created by the first `upsert` into them.
 
     Reading from a collection that does not exist gives nothing (empty lists, zero), never an error.
-    Whatever goes wrong in the back end is raised as `service.errors.IndexUnavailable`.
+    What is no filter is raised as `InvalidFilter`; whatever goes wrong in the back end as
+    `service.errors.IndexUnavailable`.
     """
 
-    def upsert(self, collection: str, points: Sequence[Point]) -> None:
-        """Write points, replacing those with the same id. They survive a `kill -9` when this returns."""
+    def upsert(self, collection: str, points: Sequence[Point], connector: str | None = None) -> None:
+        """Write points, replacing those with the same id. They survive a `kill -9` when this returns.
+
+        `connector` is the version that gave the unified vectors. Raises `CollectionConflict` where the
+        collection no longer holds vectors of that version, `ConfigError` for vectors of another shape.
+        """
 
     def get(self, collection: str, ids: Sequence[str], with_vectors: bool = False) -> list[StoredPoint]:
         """The points with these ids that exist, in the order asked for."""
@@ -111,11 +150,34 @@ class Index(Protocol):
         where: Filter | None = None,
         score_threshold: float | None = None,
         with_vectors: bool = False,
+        exact: bool = False,
+        connector: str | None = None,
     ) -> list[Hit]:
-        """The nearest points by cosine of unified vectors, best first; `score_threshold` is a cosine."""
+        """The nearest points by cosine of unified vectors, best first; `score_threshold` is a cosine.
+
+        `exact` scans instead of asking HNSW. `connector` is the version that projected `vector`; raises
+        `CollectionConflict` where the collection holds no vectors of that version.
+        """
 
     def count(self, collection: str, modality: Modality | None = None, where: Filter | None = None) -> int:
-        """How many points there are."""
+        """How many points match, exactly."""
+
+    def facets(
+        self, collection: str, key: str, limit: int = 10, where: Filter | None = None
+    ) -> list[tuple[str | int | bool, int]]:
+        """Values of an indexed payload field and how many points hold each, most frequent first.
+
+        Raises `InvalidFilter` where the field is not one of the collection's `fields`.
+        """
+
+    def delete_matching(self, collection: str, where: Filter) -> list[str]:
+        """Delete the points a filter matches; gives their ids. Durable when this returns."""
+
+    def declare_field(self, collection: str, key: str, kind: FieldType) -> None:
+        """Index a payload field, for the points there are and those to come; filters on it get fast."""
+
+    def stats(self, collection: str) -> CollectionStats | None:
+        """How full a collection is; None if there is none."""
 
     def collections(self) -> list[CollectionInfo]:
         """Every collection, by name."""
