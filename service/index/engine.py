@@ -1,0 +1,145 @@
+"""What a back end does for the index: keep generations of records and answer queries on one of them.
+
+A *generation* is one physical collection of records, made for one connector version; a collection reads one
+generation at a time and is switched to another at once. `service.index.vector_index` builds the `Index` of
+`service.index.protocol` on this, the same for every back end.
+"""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from qdrant_client import models
+
+from service.index.protocol import FieldType, Layout, Vector
+
+DEFAULT_FIELDS: Mapping[str, FieldType] = {
+    "modality": "keyword",
+    "mime": "keyword",
+    "sha256": "keyword",
+    "created": "datetime",
+}
+"""Payload fields every generation indexes."""
+
+BATCH = 256
+"""Records in one call: a few milliseconds of work, so that other callers wait no longer."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One stored point by its Qdrant id; `vectors` is empty where a call did not ask for them."""
+
+    uuid: str
+    payload: Mapping[str, Any]
+    vectors: Mapping[str, Vector]
+    score: float = 0.0
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One physical collection: its name, what it was made for and the payload fields it indexes."""
+
+    name: str
+    layout: Layout
+    fields: Mapping[str, FieldType]
+
+
+@dataclass(frozen=True)
+class Usage:
+    """How far a generation's records are indexed, and the bytes it takes where that is known."""
+
+    indexed: int
+    optimizing: bool
+    bytes_on_disk: int | None
+
+
+@dataclass(frozen=True)
+class VectorStorage:
+    """How unified vectors are kept: an int8 copy to search in, the originals out of memory."""
+
+    quantize: bool = False
+    on_disk: bool = False
+
+
+class Engine(Protocol):
+    """Generations of records. Thread-safe; every failure is `IndexUnavailable`.
+
+    `create`, `switch`, `drop`, `declare`, `upsert`, `delete` and `set_payload` are durable on return.
+    """
+
+    def current(self) -> Mapping[str, Generation]:
+        """Every collection and the generation it reads."""
+
+    def generations(self, collection: str) -> list[Generation]:
+        """Every generation made for a collection, the oldest first."""
+
+    def create(self, collection: str, layout: Layout, fields: Mapping[str, FieldType]) -> Generation:
+        """Make an empty generation that nothing reads yet."""
+
+    def switch(self, collection: str, name: str | None) -> None:
+        """Let a collection read another generation from now on; None: there is no such collection."""
+
+    def drop(self, name: str) -> None:
+        """Delete a generation."""
+
+    def declare(self, name: str, key: str, kind: FieldType) -> None:
+        """Index one more payload field."""
+
+    def upsert(self, name: str, records: Sequence[Record]) -> None:
+        """Write up to `BATCH` records, replacing those with the same id."""
+
+    def retrieve(self, name: str, uuids: Sequence[str], with_vectors: bool) -> list[Record]:
+        """The records that exist, in any order."""
+
+    def delete(self, name: str, uuids: Sequence[str]) -> None:
+        """Delete records; those that do not exist are passed over."""
+
+    def set_payload(self, name: str, uuids: Sequence[str], payload: Mapping[str, Any]) -> None:
+        """Replace the named top-level fields of records."""
+
+    def scroll(
+        self, name: str, where: models.Filter | None, limit: int, offset: str | None, with_vectors: bool
+    ) -> tuple[list[Record], str | None]:
+        """A page of records by ascending id from `offset` on, and the next page's offset."""
+
+    def query(
+        self,
+        name: str,
+        vector: Vector,
+        where: models.Filter | None,
+        limit: int,
+        offset: int,
+        threshold: float | None,
+        with_vectors: bool,
+        exact: bool,
+    ) -> list[Record]:
+        """The nearest records by cosine, best first, `score` set."""
+
+    def count(self, name: str, where: models.Filter | None) -> int:
+        """How many records match, exactly."""
+
+    def facet(
+        self, name: str, key: str, where: models.Filter | None, limit: int
+    ) -> list[tuple[str | int | bool, int]]:
+        """Values of an indexed field and their counts, most frequent first."""
+
+    def usage(self, name: str) -> Usage:
+        """How far the records are indexed."""
+
+    def ping(self) -> None:
+        """Return if the back end answers; else raise `IndexUnavailable`."""
+
+    def close(self) -> None:
+        """Let go of files, processes and connections. Idempotent."""
+
+
+def generation_name(collection: str) -> str:
+    """A new name for a generation of a collection; `collection_of` reads it back."""
+    return f"isthmus@{collection}@{uuid.uuid4().hex[:12]}"
+
+
+def collection_of(name: str) -> str | None:
+    """The collection a generation's name was made for; None for a name that is none of ours."""
+    parts = name.split("@")
+    return parts[1] if len(parts) == 3 and parts[0] == "isthmus" else None

@@ -1,0 +1,36 @@
+"""Opening the index that the settings name: a Qdrant server by URL, or one kept in the data directory."""
+
+from pathlib import Path
+from typing import Literal
+
+from service.index.engine import Engine, VectorStorage
+from service.index.protocol import Layout
+from service.index.qdrant_engine import QdrantEngine
+from service.index.vector_index import VectorIndex
+
+BackEnd = Literal["local"]
+
+
+def open_index(
+    layout: Layout,
+    *,
+    data_dir: Path | None = None,
+    url: str | None = None,
+    api_key: str | None = None,
+    back_end: BackEnd = "local",
+    quantize: bool = False,
+    on_disk: bool = False,
+) -> VectorIndex:
+    """The index for a bundle's `layout`.
+
+    With `url` it is on that Qdrant server; else under `data_dir`, or in memory where that is None.
+    `quantize` searches an int8 copy of the vectors and rescores with the originals; `on_disk` leaves the
+    originals out of memory. Raises `IndexUnavailable` where another process has the data directory open.
+    """
+    storage = VectorStorage(quantize=quantize, on_disk=on_disk)
+    engine: Engine
+    if url:
+        engine = QdrantEngine.at_url(url, api_key=api_key, storage=storage)
+    else:
+        engine = QdrantEngine.at_path(None if data_dir is None else data_dir / "index-local")
+    return VectorIndex(engine, layout)

@@ -1,0 +1,285 @@
+"""The index the service uses: collections of points over any engine.
+
+It checks what comes in, turns callers' ids and filters into Qdrant's, knows which generation a collection
+reads and for which connector it was made, and gives points back as they went in. One class for every back
+end, so that all of them behave alike.
+"""
+
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any, Self, TypeVar
+
+from connectors.errors import ConfigError
+from connectors.modality import Modality
+from service.index.engine import BATCH, DEFAULT_FIELDS, Engine, Generation, Record
+from service.index.errors import CollectionConflict, InvalidFilter
+from service.index.filters import check_field, parse_filter, with_modality
+from service.index.identity import check_cursor, check_name, point_uuid
+from service.index.payload import (
+    check_payload,
+    check_point,
+    check_query,
+    read_point,
+    stored_payload,
+    stored_vectors,
+)
+from service.index.protocol import (
+    CollectionInfo,
+    CollectionStats,
+    FieldType,
+    Filter,
+    Hit,
+    Layout,
+    Point,
+    StoredPoint,
+    Vector,
+)
+
+_Item = TypeVar("_Item")
+
+MAX_PAGE = 10_000
+"""Points in one page or one answer, offset included."""
+
+
+class VectorIndex:
+    """`service.index.protocol.Index` over an `Engine`, which it owns."""
+
+    def __init__(self, engine: Engine, layout: Layout) -> None:
+        self.engine = engine
+        self.layout = layout
+        self._creating = threading.Lock()
+        self._writing: defaultdict[str, threading.RLock] = defaultdict(threading.RLock)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of files, processes and connections. Idempotent."""
+        self.engine.close()
+
+    def healthy(self) -> bool:
+        """Whether the back end answers now. Never raises."""
+        try:
+            self.engine.ping()
+        except Exception:
+            return False
+        return True
+
+    # Collections
+
+    def create(self, collection: str, dim: int) -> bool:
+        """Create an empty collection for unified vectors of `dim`; False if it is there already."""
+        check_name(collection)
+        if dim != self.layout.dim:
+            raise ConfigError(f"this index holds unified vectors of {self.layout.dim} numbers, not {dim}")
+        with self._creating:
+            if found := self._find(collection):
+                if (found.layout.dim, dict(found.layout.natives)) != (dim, dict(self.layout.natives)):
+                    raise CollectionConflict(
+                        f"collection {collection} was made for another bundle: unified vectors of "
+                        f"{found.layout.dim} and native ones of {dict(found.layout.natives)}"
+                    )
+                return False
+            made = self.engine.create(collection, self.layout, DEFAULT_FIELDS)
+            self.engine.switch(collection, made.name)
+            return True
+
+    def drop(self, collection: str) -> bool:
+        """Delete a collection and all its points; False if there is none."""
+        with self._creating, self.writing(collection):
+            if self._find(collection) is None:
+                return False
+            self.engine.switch(collection, None)
+            for generation in self.engine.generations(collection):
+                self.engine.drop(generation.name)
+            return True
+
+    def collections(self) -> list[CollectionInfo]:
+        """Every collection, by name."""
+        return [
+            CollectionInfo(name, generation.layout.dim, self.engine.count(generation.name, None))
+            for name, generation in sorted(self.engine.current().items())
+        ]
+
+    def stats(self, collection: str) -> CollectionStats | None:
+        """How full a collection is; None if there is none."""
+        if (found := self._find(collection)) is None:
+            return None
+        count, usage = self.engine.count(found.name, None), self.engine.usage(found.name)
+        return CollectionStats(
+            name=collection,
+            connector=found.layout.connector,
+            dim=found.layout.dim,
+            count=count,
+            indexed=min(count, usage.indexed),
+            optimizing=usage.optimizing,
+            bytes_on_disk=usage.bytes_on_disk,
+            fields=dict(found.fields),
+        )
+
+    def declare_field(self, collection: str, key: str, kind: FieldType) -> None:
+        """Index a payload field, for the points there are and those to come; filters on it get fast."""
+        check_field(key)
+        self.create(collection, self.layout.dim)
+        with self.writing(collection):
+            if (found := self._find(collection)) and found.fields.get(key) != kind:
+                self.engine.declare(found.name, key, kind)
+
+    # Points
+
+    def upsert(self, collection: str, points: Sequence[Point], connector: str | None = None) -> None:
+        """Write points, replacing those with the same id. They survive a `kill -9` when this returns."""
+        for point in points:
+            check_point(point, self.layout)
+        self.create(collection, self.layout.dim)
+        latest = {point.id: point for point in points}
+        uuids = {point_id: point_uuid(collection, point_id) for point_id in latest}
+        with self.writing(collection):
+            found = self._find(collection)
+            if found is None:
+                raise CollectionConflict(f"collection {collection} was deleted while this was written to it")
+            _check_connector(collection, found, connector)
+            for batch in _batches(list(latest.values())):
+                self.engine.upsert(
+                    found.name,
+                    [Record(uuids[each.id], stored_payload(each), stored_vectors(each)) for each in batch],
+                )
+
+    def get(self, collection: str, ids: Sequence[str], with_vectors: bool = False) -> list[StoredPoint]:
+        """The points with these ids that exist, in the order asked for."""
+        if (found := self._find(collection)) is None:
+            return []
+        points: dict[str, StoredPoint] = {}
+        for batch in _batches(list(dict.fromkeys(ids))):
+            uuids = [point_uuid(collection, each) for each in batch]
+            for record in self.engine.retrieve(found.name, uuids, with_vectors):
+                points[record.payload["id"]] = read_point(record.payload, record.vectors)
+        return [points[each] for each in ids if each in points]
+
+    def delete(self, collection: str, ids: Sequence[str]) -> list[str]:
+        """Delete points; gives the ids that were there. Durable when this returns."""
+        with self.writing(collection):
+            there = [point.id for point in self.get(collection, list(dict.fromkeys(ids)))]
+            found = self._find(collection)
+            for batch in _batches(there):
+                assert found is not None
+                self.engine.delete(found.name, [point_uuid(collection, each) for each in batch])
+            return there
+
+    def delete_matching(self, collection: str, where: Filter) -> list[str]:
+        """Delete the points a filter matches; gives their ids. Durable when this returns."""
+        deleted: list[str] = []
+        while True:
+            page, _ = self.scroll(collection, BATCH, where=where)
+            if not page:
+                return deleted
+            deleted += self.delete(collection, [point.id for point in page])
+
+    def set_payload(self, collection: str, point_id: str, payload: Mapping[str, Any]) -> bool:
+        """Replace the named top-level fields of one point's payload; False if there is no such point."""
+        check_payload(payload, f"point {point_id!r}")
+        with self.writing(collection):
+            found = self._find(collection)
+            if found is None or not self.get(collection, [point_id]):
+                return False
+            change = {**payload, "revision": time.time_ns()}
+            self.engine.set_payload(found.name, [point_uuid(collection, point_id)], change)
+            return True
+
+    def scroll(
+        self,
+        collection: str,
+        limit: int = 100,
+        cursor: str | None = None,
+        modality: Modality | None = None,
+        where: Filter | None = None,
+        with_vectors: bool = False,
+    ) -> tuple[list[StoredPoint], str | None]:
+        """One page of points in a stable order, and the cursor of the next page (None at the end)."""
+        offset = check_cursor(cursor)
+        parsed = with_modality(parse_filter(where, collection), modality)
+        _check_page(limit, 0)
+        if (found := self._find(collection)) is None:
+            return [], None
+        records, following = self.engine.scroll(found.name, parsed, limit, offset, with_vectors)
+        return [read_point(each.payload, each.vectors) for each in records], following
+
+    def search(
+        self,
+        collection: str,
+        vector: Vector,
+        limit: int,
+        offset: int = 0,
+        modality: Modality | None = None,
+        where: Filter | None = None,
+        score_threshold: float | None = None,
+        with_vectors: bool = False,
+        exact: bool = False,
+        connector: str | None = None,
+    ) -> list[Hit]:
+        """The nearest points by cosine of unified vectors, best first; `score_threshold` is a cosine."""
+        check_query(vector, self.layout)
+        parsed = with_modality(parse_filter(where, collection), modality)
+        _check_page(limit, offset)
+        if (found := self._find(collection)) is None:
+            return []
+        _check_connector(collection, found, connector)
+        records = self.engine.query(
+            found.name, vector, parsed, limit, offset, score_threshold, with_vectors, exact
+        )
+        return [Hit(read_point(each.payload, each.vectors), each.score) for each in records]
+
+    def count(self, collection: str, modality: Modality | None = None, where: Filter | None = None) -> int:
+        """How many points match, exactly."""
+        parsed = with_modality(parse_filter(where, collection), modality)
+        found = self._find(collection)
+        return self.engine.count(found.name, parsed) if found else 0
+
+    def facets(
+        self, collection: str, key: str, limit: int = 10, where: Filter | None = None
+    ) -> list[tuple[str | int | bool, int]]:
+        """Values of an indexed payload field and how many points hold each, most frequent first."""
+        check_field(key)
+        parsed = parse_filter(where, collection)
+        _check_page(limit, 0)
+        if (found := self._find(collection)) is None:
+            return []
+        facetable = sorted(
+            name for name, kind in found.fields.items() if kind in ("keyword", "integer", "bool")
+        )
+        if key not in facetable:
+            raise InvalidFilter(
+                f"collection {collection} cannot be faceted on {key!r}, only on {', '.join(facetable)}; "
+                "declare it as a keyword, integer or bool field first"
+            )
+        hits = self.engine.facet(found.name, key, parsed, limit)
+        return sorted(hits, key=lambda hit: (-hit[1], str(hit[0])))
+
+    def writing(self, collection: str) -> threading.RLock:
+        """The lock that one collection's writes take in turn."""
+        return self._writing[collection]
+
+    def _find(self, collection: str) -> Generation | None:
+        return self.engine.current().get(collection)
+
+
+def _check_connector(collection: str, found: Generation, connector: str | None) -> None:
+    if connector is not None and connector != found.layout.connector:
+        raise CollectionConflict(
+            f"collection {collection} holds vectors of connector {found.layout.connector}, not {connector}; "
+            "embed anew with the one it holds"
+        )
+
+
+def _check_page(limit: int, offset: int) -> None:
+    if limit < 1 or offset < 0 or limit + offset > MAX_PAGE:
+        raise ConfigError(f"limit is at least 1, offset at least 0 and the two at most {MAX_PAGE} together")
+
+
+def _batches(items: Sequence[_Item]) -> list[Sequence[_Item]]:
+    return [items[start : start + BATCH] for start in range(0, len(items), BATCH)]
