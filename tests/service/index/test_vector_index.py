@@ -237,6 +237,7 @@ def test_acknowledged_points_are_there_after_reopening(name: str, tmp_path: Path
         assert len(second.facets("birds", "metadata.colour")) == 3
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the client's lock file
 @pytest.mark.parametrize("name", PERSISTENT)
 def test_one_process_at_a_time_opens_a_folder(name: str, tmp_path: Path) -> None:
     with open_back_end(name, tmp_path), pytest.raises(IndexUnavailable, match="in use"):
