@@ -1,0 +1,106 @@
+"""What a 3D file holds, before it becomes a point cloud.
+
+Holds `Geometry`: points in space and, for a mesh, the triangles between them. `cloud` checks it and
+gives back the points themselves or, of a mesh, points spread evenly over its surface.
+"""
+
+from array import array
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from connectors.media.source import Source
+from connectors.modality import Points
+
+SURFACE_POINTS = 8192
+"""Points drawn from a mesh: what ULIP-2's PointBERT was trained on (8,192 to 10,000)."""
+
+SURFACE_SEED = 0
+
+FAR = 1000.0
+"""How many of its own extents a cloud may lie from the origin before it is moved there. Survey
+coordinates (4,000,000 m north) would otherwise lose the shape to float32's 24 bits."""
+
+
+def no_triangles() -> npt.NDArray[np.int64]:
+    """The triangles of a plain cloud."""
+    return np.zeros((0, 3), np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """`vertices` float64 [V, 3]; `triangles` int64 [T, 3], rows of `vertices`, may be none."""
+
+    vertices: npt.NDArray[np.float64]
+    triangles: npt.NDArray[np.int64] = field(default_factory=no_triangles)
+
+
+def cloud(source: Source, geometry: Geometry) -> Points:
+    """Float32 [N, 3]: the vertices, or `SURFACE_POINTS` points of a mesh's surface.
+
+    In the file's own units and axes; a cloud more than `FAR` extents from the origin is centred.
+    Raises `InvalidMedia` if coordinates are not finite, points are too few or all in one place, a
+    triangle names a missing vertex, or a mesh has no surface.
+    """
+    vertices = geometry.vertices
+    source.check_points(len(vertices))
+    source.check_faces(len(geometry.triangles))
+    if not np.isfinite(vertices).all():
+        raise source.invalid("has coordinates that are not finite numbers")
+    if len(geometry.triangles):
+        if geometry.triangles.min() < 0 or geometry.triangles.max() >= len(vertices):
+            raise source.invalid("has a triangle with a corner that is not in the file")
+        points = sample_surface(source, vertices[geometry.triangles])
+    else:
+        points = vertices
+    if len(points) < source.limits.min_points:
+        raise source.invalid(f"has {len(points)} points; at least {source.limits.min_points} are needed")
+    low, high = points.min(axis=0), points.max(axis=0)
+    extent = float((high - low).max())
+    if extent == 0:
+        raise source.invalid("has all its points in one place")
+    if max(abs(low).max(), abs(high).max()) > FAR * extent:
+        points = points - (low + high) / 2
+    narrow = points.astype(np.float32)
+    if not np.isfinite(narrow).all():
+        raise source.invalid("has coordinates too large for 32-bit floats")
+    return narrow
+
+
+def sample_surface(
+    source: Source, corners: npt.NDArray[np.float64], count: int = SURFACE_POINTS
+) -> npt.NDArray[np.float64]:
+    """Draw points uniformly over the area of triangles: [T, 3, 3] -> [count, 3].
+
+    The seed is fixed, so one mesh is one cloud. Uniform in a triangle by Osada et al. 2002
+    ("Shape distributions", section 4.1). Raises `InvalidMedia` if the area is zero.
+    """
+    origin = corners[:, 0]
+    sides = corners[:, 1:] - corners[:, :1]
+    area = np.linalg.norm(np.cross(sides[:, 0], sides[:, 1]), axis=1)
+    total = np.cumsum(area)
+    if not np.isfinite(total[-1]) or total[-1] <= 0:
+        raise source.invalid("is a mesh without a surface")
+    random = np.random.default_rng(SURFACE_SEED)
+    # side="right" never picks a triangle of no area.
+    chosen = np.searchsorted(total, random.random(count) * total[-1], side="right")
+    chosen = np.minimum(chosen, len(total) - 1)
+    root, along = np.sqrt(random.random((count, 1))), random.random((count, 1))
+    return np.asarray(
+        origin[chosen] + root * (1 - along) * sides[chosen, 0] + root * along * sides[chosen, 1]
+    )
+
+
+def fans(source: Source, polygons: Iterable[Sequence[int]]) -> npt.NDArray[np.int64]:
+    """Split polygons (lists of vertex rows) into triangles around their first corner: [T, 3].
+
+    Raises `MediaTooLarge` as soon as there are more than `max_faces`.
+    """
+    corners = array("q")
+    for polygon in polygons:
+        for i in range(1, len(polygon) - 1):
+            corners.extend((polygon[0], polygon[i], polygon[i + 1]))
+        source.check_faces(len(corners) // 3)
+    return np.frombuffer(corners, np.int64).reshape(-1, 3) if corners else no_triangles()

@@ -1,0 +1,250 @@
+"""Polygon files (ply), ascii and binary, clouds and meshes.
+
+Given a `Source`, back comes a `Geometry`. The reader is this project's own because counts in the
+header must not be believed before they are held against the bytes there are, and because the
+library at hand reads binary lists from memory one Python call at a time. Format: Greg Turk, "The
+PLY Polygon File Format", 1994.
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+
+import numpy as np
+import numpy.typing as npt
+
+from connectors.errors import InvalidMedia
+from connectors.media.geometry import Geometry, fans, no_triangles
+from connectors.media.source import Source
+from connectors.media.table import numbers
+
+# In the letters that struct and NumPy share.
+TYPES = {
+    "char": "b", "int8": "b", "uchar": "B", "uint8": "B",
+    "short": "h", "int16": "h", "ushort": "H", "uint16": "H",
+    "int": "i", "int32": "i", "uint": "I", "uint32": "I",
+    "float": "f", "float32": "f", "double": "d", "float64": "d",
+}  # fmt: skip
+
+ORDERS = {"binary_little_endian": "<", "binary_big_endian": ">"}
+LONGEST_HEADER = 1 << 18
+CORNERS = ("vertex_indices", "vertex_index")
+
+
+@dataclass(frozen=True, slots=True)
+class Property:
+    """A named column: a number of `kind`, or with `count_kind` a list of them."""
+
+    name: str
+    kind: str
+    count_kind: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """A table of `count` rows: `vertex`, `face`, or whatever else a writer added."""
+
+    name: str
+    count: int
+    properties: list[Property] = field(default_factory=list)
+
+    @property
+    def has_lists(self) -> bool:
+        """Whether rows differ in length."""
+        return any(p.count_kind for p in self.properties)
+
+    def column(self, *names: str) -> int:
+        """Which property has one of the names. Raises `ValueError` if none has."""
+        for i, p in enumerate(self.properties):
+            if p.name in names:
+                return i
+        raise ValueError(f"element {self.name} has no {names[0]}")
+
+    def row(self, order: str, lengths: list[int]) -> np.dtype[np.void]:
+        """A row's layout where the lists have the given lengths, each after its count."""
+        remaining = iter(lengths)
+        fields: list[tuple[str, str] | tuple[str, str, tuple[int]]] = []
+        for i, p in enumerate(self.properties):
+            if p.count_kind is None:
+                fields.append((str(i), order + p.kind))
+            else:
+                fields.append((f"{i} count", order + p.count_kind))
+                fields.append((str(i), order + p.kind, (next(remaining),)))
+        return np.dtype(fields)
+
+
+def read_ply(source: Source) -> Geometry:
+    """Vertices, and the faces if there are any, polygons split into triangles."""
+    order, elements, start = _header(source)
+    body = _Ascii(source, start) if order is None else _Binary(source, start, order)
+    vertices: npt.NDArray[np.float64] | None = None
+    triangles: npt.NDArray[np.int64] | None = None
+    for element in elements:
+        if element.name == "vertex":
+            source.check_points(element.count)
+            vertices = body.columns(element, [element.column(axis) for axis in "xyz"])
+        elif element.name == "face" and element.count:
+            source.check_faces(element.count)
+            triangles = body.triangles(element, element.column(*CORNERS))
+        else:
+            body.skip(element)
+        if vertices is not None and triangles is not None:
+            break
+    if vertices is None:
+        raise source.invalid("has no vertices")
+    return Geometry(vertices) if triangles is None else Geometry(vertices, triangles)
+
+
+def _header(source: Source) -> tuple[str | None, list[Element], int]:
+    """Byte order (None for ascii), the elements, and where the body starts."""
+    end = source.data.find(b"end_header", 0, LONGEST_HEADER)
+    line_end = source.data.find(b"\n", end)
+    if end < 0 or line_end < 0:
+        raise source.invalid("is damaged or cut off: its ply header does not end")
+    order: str | None = None
+    elements: list[Element] = []
+    for line in source.data[:end].decode("latin-1").splitlines():
+        match line.split():
+            case ["format", "ascii", _]:
+                order = None
+            case ["format", form, _]:
+                order = ORDERS[form]
+            case ["element", name, count]:
+                elements.append(Element(name, int(count)))
+            case ["property", "list", count_kind, kind, name]:
+                elements[-1].properties.append(Property(name, TYPES[kind], TYPES[count_kind]))
+            case ["property", kind, name]:
+                elements[-1].properties.append(Property(name, TYPES[kind]))
+    for element in elements:
+        # Two bytes are the least a row can take: a digit and a line end, or one number and more.
+        if not 0 <= element.count <= len(source.data) or not element.properties:
+            raise source.invalid(
+                f"is damaged or cut off: it declares {element.count:,} rows of {element.name}"
+            )
+    return order, elements, line_end + 1
+
+
+class _Ascii:
+    """The rows after the header, a line each, read once from first to last."""
+
+    def __init__(self, source: Source, start: int) -> None:
+        self._source = source
+        self._lines = iter(source.data[start:].decode("ascii").splitlines())
+
+    def columns(self, element: Element, columns: list[int]) -> npt.NDArray[np.float64]:
+        """The given columns of an element without lists: [count, columns]."""
+        if element.has_lists:
+            raise ValueError(f"element {element.name} has lists")
+        table = numbers(islice(self._lines, element.count), columns)
+        if len(table) < element.count:
+            raise _cut_off(self._source, element, len(table))
+        return table
+
+    def triangles(self, element: Element, column: int) -> npt.NDArray[np.int64]:
+        """The lists in `column`, as triangles [T, 3]."""
+        return fans(self._source, self._lists(element, column))
+
+    def _lists(self, element: Element, column: int) -> Iterator[list[int]]:
+        done = 0
+        for line in islice(self._lines, element.count):
+            cells, position = line.split(), 0
+            for p in element.properties[:column]:
+                position += 1 if p.count_kind is None else int(cells[position]) + 1
+            length = int(cells[position])
+            values = [int(cell) for cell in cells[position + 1 : position + 1 + length]]
+            if len(values) != length:
+                break
+            yield values
+            done += 1
+        if done < element.count:
+            raise _cut_off(self._source, element, done)
+
+    def skip(self, element: Element) -> None:
+        """Pass over an element's rows."""
+        next(islice(self._lines, element.count, element.count), None)
+
+
+class _Binary:
+    """The bytes after the header, read once from first to last."""
+
+    def __init__(self, source: Source, start: int, order: str) -> None:
+        self._source = source
+        self._position = start
+        self._order = order
+
+    def columns(self, element: Element, columns: list[int]) -> npt.NDArray[np.float64]:
+        """The given columns of an element without lists: [count, columns]."""
+        if element.has_lists:
+            raise ValueError(f"element {element.name} has lists")
+        table = self._table(element, [])
+        return np.stack([table[str(i)].astype(np.float64) for i in columns], axis=1)
+
+    def triangles(self, element: Element, column: int) -> npt.NDArray[np.int64]:
+        """The lists in `column`, as triangles [T, 3]."""
+        table = self._uniform(element)
+        if table is None:
+            return fans(self._source, (row[column] for row in self._ragged(element)))
+        corners = table[str(column)].astype(np.int64)
+        self._source.check_faces(len(corners) * max(corners.shape[1] - 2, 0))
+        first, rest = corners[:, :1], corners[:, 1:]
+        triangles = [np.hstack((first, rest[:, i : i + 2])) for i in range(rest.shape[1] - 1)]
+        return np.concatenate(triangles) if triangles else no_triangles()
+
+    def skip(self, element: Element) -> None:
+        """Pass over an element's rows."""
+        if not element.has_lists:
+            self._table(element, [])
+        elif self._uniform(element) is None:
+            for _ in self._ragged(element):
+                pass
+
+    def _table(self, element: Element, lengths: list[int]) -> npt.NDArray[np.void]:
+        """All rows at once, where the lists have the given lengths in every row."""
+        layout = element.row(self._order, lengths)
+        there = (len(self._source.data) - self._position) // layout.itemsize
+        if there < element.count:
+            raise _cut_off(self._source, element, there)
+        table = np.frombuffer(self._source.data, layout, element.count, self._position)
+        self._position += table.nbytes
+        return table
+
+    def _uniform(self, element: Element) -> npt.NDArray[np.void] | None:
+        """All rows at once if their lists are as long as the first row's, else None."""
+        start = self._position
+        lengths = [len(values) for values in next(self._ragged(element)) if values]
+        self._position = start
+        lists = [i for i, p in enumerate(element.properties) if p.count_kind]
+        if len(lengths) < len(lists):
+            return None
+        try:
+            table = self._table(element, lengths)
+        except InvalidMedia:
+            return None
+        if all((table[f"{i} count"] == n).all() for i, n in zip(lists, lengths, strict=True)):
+            return table
+        self._position = start
+        return None
+
+    def _ragged(self, element: Element) -> Iterator[list[list[int]]]:
+        """Row by row, each property as a list; what is no list in the file is passed over as []."""
+        self._source.check_faces(element.count)
+        for done in range(element.count):
+            row: list[list[int]] = []
+            for p in element.properties:
+                length = 1 if p.count_kind is None else int(self._take(p.count_kind, 1)[0])
+                if length < 0:
+                    raise _cut_off(self._source, element, done)
+                values = self._take(p.kind, length)
+                row.append([] if p.count_kind is None else [int(v) for v in values])
+            yield row
+
+    def _take(self, kind: str, count: int) -> tuple[float, ...]:
+        """The next `count` numbers. Raises `struct.error` at the end of the file."""
+        values = struct.unpack_from(f"{self._order}{count}{kind}", self._source.data, self._position)
+        self._position += struct.calcsize(f"{self._order}{count}{kind}")
+        return values
+
+
+def _cut_off(source: Source, element: Element, there: int) -> InvalidMedia:
+    return source.invalid(f"is cut off: {element.count:,} rows of {element.name} declared, {there:,} there")

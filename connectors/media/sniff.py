@@ -1,0 +1,176 @@
+"""What kind of media some bytes are.
+
+Holds `MediaType`, and `sniff`, which looks at the bytes first, then at the file name, then at the
+content type: the bytes cannot lie about their own format, and the other two are often missing.
+Formats without a signature (obj, xyz, csv, plain text) are told apart by name.
+"""
+
+import re
+import struct
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from connectors.errors import UnsupportedMedia
+from connectors.media.source import Source
+from connectors.modality import Modality
+
+
+@dataclass(frozen=True, slots=True)
+class MediaType:
+    """A modality, and the MIME type of the format that carries it."""
+
+    modality: Modality
+    mime: str
+
+
+SUPPORTED = (
+    "images (JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF), sound (wav, flac, ogg, opus, mp3, aiff, m4a, "
+    "aac, mp4, webm), point clouds (npy, npz, ply, pcd, xyz, csv, las, laz), meshes (off, obj, "
+    "stl, glb) and UTF-8 text"
+)
+
+TEXT = MediaType("text", "text/plain")
+OBJ = MediaType("point_cloud", "model/obj")
+STL = MediaType("point_cloud", "model/stl")
+XYZ = MediaType("point_cloud", "text/x-xyz")
+
+SIGNATURES: tuple[tuple[bytes, MediaType], ...] = (
+    (rb"\x89PNG\r\n\x1a\n", MediaType("image", "image/png")),
+    (rb"\xff\xd8\xff", MediaType("image", "image/jpeg")),
+    (rb"GIF8[79]a", MediaType("image", "image/gif")),
+    (rb"RIFF.{4}WEBP", MediaType("image", "image/webp")),
+    (rb"BM.{4}\0{4}.{4}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0", MediaType("image", "image/bmp")),
+    (rb"II\*\0|MM\0\*", MediaType("image", "image/tiff")),
+    (rb".{4}ftypavi[fs]", MediaType("image", "image/avif")),
+    (rb"(RIFF|RF64|BW64).{4}WAVE", MediaType("audio", "audio/wav")),
+    (rb"FORM.{4}AIF[FC]", MediaType("audio", "audio/aiff")),
+    (rb"fLaC", MediaType("audio", "audio/flac")),
+    (rb"OggS", MediaType("audio", "audio/ogg")),
+    (rb"\xff[\xf0\xf1\xf8\xf9]", MediaType("audio", "audio/aac")),  # ADTS: layer bits 00
+    (rb"\xff[\xe2-\xe5\xf2-\xf5\xfa-\xfd]", MediaType("audio", "audio/mpeg")),  # layers III, II
+    (rb".{4}ftypM4[AB]", MediaType("audio", "audio/mp4")),
+    (rb".{4}ftyp(?!hei|hev|mif1|msf1)", MediaType("audio", "video/mp4")),
+    (rb"\x1aE\xdf\xa3.{0,60}webm", MediaType("audio", "audio/webm")),
+    (rb"\x1aE\xdf\xa3.{0,60}matroska", MediaType("audio", "video/x-matroska")),
+    (rb"\x93NUMPY", MediaType("point_cloud", "application/x-npy")),
+    (rb"PK\x03\x04.{26}[^\0]{0,200}?\.npy", MediaType("point_cloud", "application/x-npz")),
+    (rb"ply\r?\n", MediaType("point_cloud", "model/ply")),
+    (rb"(#[^\n]*\n)*VERSION\s+0?\.7\s|# \.PCD", MediaType("point_cloud", "model/x-pcd")),
+    (rb"LASF", MediaType("point_cloud", "application/vnd.las")),
+    (rb"glTF[\x01\x02]\0\0\0", MediaType("point_cloud", "model/gltf-binary")),
+    (rb"\s*solid\b[^\n]*\s+(facet\s+normal|endsolid)\b", STL),
+    (rb"(ST)?C?N?OFF\s*(#[^\n]*\n\s*)*\d+\s+\d+\s+\d+", MediaType("point_cloud", "model/off")),
+)
+PATTERNS = tuple((re.compile(pattern, re.DOTALL), kind) for pattern, kind in SIGNATURES)
+HEAD = 4096
+"""Bytes a signature may lie in."""
+
+EXTENSIONS = {
+    **dict.fromkeys((".txt", ".md", ".text"), TEXT),
+    **dict.fromkeys((".xyz", ".pts", ".asc", ".csv"), XYZ),
+    ".obj": OBJ,
+    ".stl": STL,
+}
+"""Formats a name decides, because their bytes have no signature."""
+
+CONTENT_TYPES = {
+    "model/obj": OBJ,
+    "model/stl": STL,
+    "text/x-xyz": XYZ,
+    "chemical/x-xyz": XYZ,
+    "text/csv": XYZ,
+}
+
+SIGNED_EXTENSIONS = {
+    ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif",
+    ".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".m4a", ".m4b",
+    ".aac", ".mp4", ".m4v", ".mov", ".webm", ".mka", ".mkv",
+    ".npy", ".npz", ".ply", ".pcd", ".las", ".laz", ".off", ".glb",
+}  # fmt: skip
+"""Names that promise a signature: without one in the bytes, the file is not what it says."""
+
+UNSERVED_EXTENSIONS = {".svg", ".gltf", ".heic", ".heif", ".pdf", ".zip", ".wrl", ".dae"}
+
+
+def sniff(data: bytes, name: str | None = None, content_type: str | None = None) -> MediaType:
+    """Tell the media type of `data`; `name` is a file name, `content_type` a MIME type.
+
+    Raises `InvalidMedia` if `data` is empty or is not what its name or content type claims, and
+    `UnsupportedMedia`, listing what is supported, if no decoder here reads it.
+    """
+    source = Source(data, name)
+    if not data:
+        raise source.invalid("is empty")
+    found = _signed(data)
+    if found is not None:
+        return found
+    suffix = PurePosixPath((name or "").lower()).suffix
+    mime = (content_type or "").split(";")[0].strip().lower()
+    if suffix in UNSERVED_EXTENSIONS:
+        raise _unsupported(source, f"is a {suffix} file")
+    if suffix in SIGNED_EXTENSIONS:
+        raise source.invalid(f"is named {suffix} but holds {_looks(data)}")
+    claimed = EXTENSIONS.get(suffix) or CONTENT_TYPES.get(mime)
+    if claimed is None and mime.split("/")[0] in ("image", "audio", "video", "model"):
+        raise source.invalid(f"is sent as {mime} but holds {_looks(data)}")
+    if claimed == STL:  # binary or text: its reader tells
+        return STL
+    if not is_text(data):
+        if claimed is not None:
+            raise source.invalid(f"is taken for {claimed.mime} but holds {_looks(data)}")
+        if _is_binary_stl(data):
+            return STL
+        raise _unsupported(source, "is of an unknown type")
+    return claimed or TEXT
+
+
+def expect(source: Source, modality: Modality) -> str:
+    """The MIME type of an item that has to be of `modality`.
+
+    Raises what `sniff` raises, and `InvalidMedia` if the item is of another modality.
+    """
+    found = sniff(source.data, source.name)
+    if found.modality != modality:
+        article = "an" if modality in ("image", "audio") else "a"
+        wanted = {"audio": "audio file", "point_cloud": "point cloud"}.get(modality, modality)
+        raise source.invalid(f"is {found.mime}, not {article} {wanted}")
+    return found.mime
+
+
+def is_text(data: bytes) -> bool:
+    """Whether the first bytes are UTF-8 without control characters."""
+    head = data[:HEAD]
+    if re.search(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]", head):
+        return False
+    try:
+        head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        # A character may be cut in two where the head ends.
+        return len(data) > HEAD and error.start >= HEAD - 3
+    return True
+
+
+def _signed(data: bytes) -> MediaType | None:
+    """The type whose signature the bytes carry, looking past an ID3 tag."""
+    found = _match(data[:HEAD])
+    if found is not None or data[:3] != b"ID3" or len(data) <= 10:
+        return found
+    start = 10 + (data[6] << 21 | data[7] << 14 | data[8] << 7 | data[9])
+    return _match(data[start : start + HEAD].lstrip(b"\0")) or MediaType("audio", "audio/mpeg")
+
+
+def _match(head: bytes) -> MediaType | None:
+    return next((kind for pattern, kind in PATTERNS if pattern.match(head)), None)
+
+
+def _is_binary_stl(data: bytes) -> bool:
+    """Whether the triangle count at byte 80 gives exactly the length of the file."""
+    return len(data) >= 84 and len(data) == 84 + 50 * struct.unpack_from("<I", data, 80)[0]
+
+
+def _looks(data: bytes) -> str:
+    return "text" if is_text(data) else "something else"
+
+
+def _unsupported(source: Source, what: str) -> UnsupportedMedia:
+    return UnsupportedMedia(f"{source.label} {what}, which is not supported. Supported: {SUPPORTED}")

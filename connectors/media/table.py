@@ -1,0 +1,74 @@
+"""Rows of numbers as text: the body of xyz and csv files, and of ascii ply and pcd.
+
+Holds `numbers`, which reads a known layout, and `read_xyz`, which finds out the layout of a file
+that has only rows.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from io import BytesIO, TextIOWrapper
+from itertools import chain
+
+import numpy as np
+import numpy.typing as npt
+
+from connectors.media.geometry import Geometry
+from connectors.media.source import Source
+
+
+def numbers(
+    rows: Iterable[str], columns: Sequence[int], delimiter: str | None = None
+) -> npt.NDArray[np.float64]:
+    """Read `columns` of the rows: float64 [N, len(columns)], blank rows left out.
+
+    Raises `ValueError`, as NumPy words it, for a row without numbers there.
+    """
+    rows = iter(rows)
+    # NumPy warns about tables without rows, so the first row is looked for here.
+    first = next((row for row in rows if row.strip()), None)
+    if first is None:
+        return np.zeros((0, len(columns)))
+    return np.loadtxt(chain([first], rows), usecols=columns, delimiter=delimiter, comments=None, ndmin=2)
+
+
+def read_xyz(source: Source) -> Geometry:
+    """A cloud from rows of x y z ..., separated by blanks, commas, semicolons or tabs.
+
+    Comments start with # or //. A first row of names chooses the columns x, y and z where it has
+    them; a first row of one number (pts files) is the count and is skipped.
+    """
+    rows = _rows(source)
+    first = next(rows, "")
+    delimiter = next((mark for mark in ",;\t" if mark in first), None)
+    cells = [cell.strip().strip('"').lower() for cell in first.split(delimiter)]
+    columns = [cells.index(axis) if axis in cells else i for i, axis in enumerate("xyz")]
+    has_header = not _is_number(cells[0])
+    if not has_header and len(cells) > 1:
+        rows = chain([first], rows)
+    elif not has_header:
+        second = next(rows, "")
+        delimiter = next((mark for mark in ",;\t" if mark in second), None)
+        rows = chain([second], rows)
+    return Geometry(numbers(_counted(source, rows), columns, delimiter))
+
+
+def _rows(source: Source) -> Iterator[str]:
+    """The lines that say something, without comments."""
+    for line in TextIOWrapper(BytesIO(source.data), "utf-8-sig"):
+        row = re.split(r"#|//", line, maxsplit=1)[0].strip()
+        if row:
+            yield row
+
+
+def _counted(source: Source, rows: Iterable[str]) -> Iterator[str]:
+    for count, row in enumerate(rows, 1):
+        source.check_points(count)
+        yield row
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True

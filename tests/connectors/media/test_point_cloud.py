@@ -1,0 +1,355 @@
+import json
+import struct
+import tracemalloc
+
+import numpy as np
+import pytest
+import samples
+import trimesh
+
+from connectors.errors import InvalidMedia, MediaTooLarge
+from connectors.media import Limits, decode
+from connectors.media.geometry import SURFACE_POINTS
+from connectors.media.pcd import unpack_lzf
+
+
+def cloud(data, name=None, **options):
+    return decode("point_cloud", data, name=name, **options)
+
+
+def is_on_the_box(points, size=(2.0, 1.0, 1.0)):
+    """Every point on one of the six sides, every side hit in proportion to its area."""
+    half = np.array(size) / 2
+    assert points.shape == (SURFACE_POINTS, 3)
+    assert points.dtype == np.float32
+    at_side = np.isclose(np.abs(points), half, atol=1e-4)
+    assert at_side.any(axis=1).all()
+    assert (np.abs(points) <= half + 1e-4).all()
+    areas = np.array([size[1] * size[2], size[0] * size[2], size[0] * size[1]])
+    assert np.allclose(at_side.mean(axis=0), areas / areas.sum(), atol=0.02)
+
+
+@pytest.mark.parametrize("name", samples.CLOUDS)
+def test_every_format_gives_the_same_points(name):
+    points = cloud(samples.file("point_cloud", name), name)
+    assert points.dtype == np.float32
+    assert points.shape == (100, 3)
+    # las stores multiples of its scale, 0.0001 here.
+    assert np.abs(points - samples.points()).max() < (1e-4 if name in ("a.las", "a.laz") else 1e-6)
+
+
+@pytest.mark.parametrize("name", [n for n in samples.MESHES if n != "polygons.ply"])
+def test_every_mesh_is_sampled_evenly_over_its_surface(name):
+    is_on_the_box(cloud(samples.file("point_cloud", name), name))
+
+
+def test_polygons_are_split_into_triangles():
+    square = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]], np.float32)
+    for faces in ([[0, 1, 2, 3]], [[0, 1, 2], [0, 1, 2, 3]]):
+        for text in (True, False):
+            points = cloud(samples.ply(square, faces, text=text))
+            assert np.allclose(points.min(axis=0), 0, atol=0.02)
+            assert np.allclose(points.max(axis=0), (1, 1, 0), atol=0.02)
+    obj = b"v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nf 1/1/1 2/2/2 3//3 -1\n"
+    assert np.allclose(cloud(obj, "a.obj").mean(axis=0), (0.5, 0.5, 0), atol=0.02)
+    off = b"OFF4 1 0\n0 0 0\n1 0 0\n1 1 0\n0 1 0\n4 0 1 2 3 255 0 0\n"
+    assert np.allclose(cloud(off.replace(b"OFF4", b"OFF 4")).mean(axis=0), (0.5, 0.5, 0), atol=0.02)
+    assert (cloud(off, "modelnet.off") == cloud(off.replace(b"OFF4", b"OFF\n4"))).all()
+
+
+def test_the_same_mesh_is_always_the_same_cloud():
+    data = samples.file("point_cloud", "a.stl")
+    assert (cloud(data) == cloud(data)).all()
+
+
+def test_a_glb_is_put_together_as_its_scene_says():
+    scene = trimesh.Scene()
+    turn = trimesh.transformations.rotation_matrix(np.pi / 2, (0, 0, 1))
+    scene.add_geometry(
+        samples.box(), node_name="left", transform=trimesh.transformations.translation_matrix((-9, 0, 0))
+    )
+    scene.add_geometry(samples.box(), node_name="turned", parent_node_name="left", transform=turn)
+    points = cloud(samples.mesh_file(scene, "glb"), "scene.glb")
+    assert np.allclose(points.min(axis=0), (-10, -1, -0.5), atol=0.01)
+    assert np.allclose(points.max(axis=0), (-8, 1, 0.5), atol=0.01)
+
+
+def glb(document, body):
+    head = json.dumps(document).encode()
+    head += b" " * (-len(head) % 4)
+    chunks = struct.pack("<I4s", len(head), b"JSON") + head + struct.pack("<I4s", len(body), b"BIN\0") + body
+    return struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks
+
+
+def one_mesh(**changes):
+    """A triangle strip of a unit square in the xy plane, scaled, turned and moved by its node."""
+    body = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [1, 1, 0]], "<f4").tobytes()
+    document = {
+        "asset": {"version": "2.0"},
+        "nodes": [
+            {"mesh": 0, "scale": [2, 4, 1], "rotation": [0, 0, 0.5**0.5, 0.5**0.5], "translation": [0, 0, 7]}
+        ],
+        "meshes": [{"primitives": [{"attributes": {"POSITION": 0}, "mode": 5}]}],
+        "accessors": [{"bufferView": 0, "componentType": 5126, "count": 4, "type": "VEC3"}],
+        "bufferViews": [{"buffer": 0, "byteLength": 48}],
+        "buffers": [{"byteLength": 48}],
+    }
+    return glb(document | changes, body)
+
+
+def test_glb_strips_and_scale_rotation_translation_are_applied():
+    points = cloud(one_mesh())
+    assert np.allclose(points.min(axis=0), (-4, 0, 7), atol=0.05)
+    assert np.allclose(points.max(axis=0), (0, 2, 7), atol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        (
+            {"accessors": [{"bufferView": 0, "componentType": 5126, "count": 10**12, "type": "VEC3"}]},
+            "does not lie",
+        ),
+        ({"accessors": [{"componentType": 5126, "count": 10**12, "type": "VEC3"}]}, "sparse or empty"),
+        ({"buffers": [{"uri": "file:///etc/passwd", "byteLength": 48}]}, "another file"),
+        ({"nodes": [{"mesh": 0, "children": [0]}], "scenes": [{"nodes": [0]}]}, "node 0 has two places"),
+        ({"nodes": [{}]}, "no meshes"),
+        ({"nodes": [{"mesh": 5}]}, "list index out of range"),
+    ],
+)
+def test_a_bad_glb_is_invalid_and_says_why(changes, reason):
+    with pytest.raises(InvalidMedia, match=reason):
+        cloud(one_mesh(**changes))
+
+
+def test_a_glb_that_places_one_mesh_many_times_obeys_the_limit():
+    nodes = [{"mesh": 0} for _ in range(1000)]
+    with pytest.raises(MediaTooLarge, match="triangles; the limit is 1,000"):
+        cloud(one_mesh(nodes=nodes), limits=Limits(max_faces=1000))
+
+
+def test_an_obj_opens_no_other_file(tmp_path, monkeypatch):
+    obj = samples.file("point_cloud", "a.obj")
+    named = b"mtllib /etc/passwd\nmtllib http://127.0.0.1:9/a.mtl\nusemtl x\n" + obj
+    assert (cloud(named, "a.obj") == cloud(obj, "a.obj")).all()
+
+
+def test_a_mesh_file_without_faces_is_a_cloud():
+    rows = samples.points(40)
+    obj = "".join(f"v {x} {y} {z}\n" for x, y, z in rows).encode()
+    assert np.allclose(cloud(obj), rows)
+    assert np.allclose(cloud(b"OFF\n40 0 0\n" + samples.xyz(rows)), rows)
+
+
+@pytest.mark.parametrize("separator", [" ", ",", ";", "\t", " , "])
+def test_rows_of_numbers_are_read_whatever_separates_them(separator):
+    rows = np.hstack([samples.points(), np.ones((100, 3))])
+    data = b"# a comment\n// another\n\n" + samples.xyz(rows, separator)
+    assert np.allclose(cloud(data, "a.xyz"), samples.points())
+    assert np.allclose(cloud(data, "a.txt"), samples.points())
+    assert np.allclose(cloud(data), samples.points())
+
+
+def test_a_csv_header_chooses_the_columns():
+    rows = np.hstack([np.arange(100)[:, None], samples.points()[:, ::-1]])
+    assert np.allclose(cloud(samples.xyz(rows, ",", '"id",Z,Y,X\n'), "a.csv"), samples.points())
+
+
+def test_an_npz_is_searched_for_its_cloud():
+    assert np.allclose(cloud(samples.npz(anything=samples.points())), samples.points())
+    with pytest.raises(InvalidMedia, match="2 arrays and none is called points"):
+        cloud(samples.npz(a=samples.points(), b=samples.points()))
+
+
+@pytest.mark.parametrize("dtype", ["<f4", ">f4", "<f8", "<f2", "<i4", "u1"])
+def test_arrays_of_every_number_type_and_order_are_read(dtype):
+    rows = (np.arange(300).reshape(100, 3) % 97).astype(dtype)
+    assert np.allclose(cloud(samples.npy(rows)), rows)
+    assert np.allclose(cloud(samples.npy(np.asfortranarray(rows))), rows)
+    assert np.allclose(cloud(samples.npy(np.hstack([rows, rows]))), rows)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros((100, 2)),
+        np.zeros(300),
+        np.zeros((10, 10, 3)),
+        np.zeros((100, 3), bool),
+        np.zeros((100, 3), complex),
+        np.array([{"a": 1}] * 100, object),
+        np.array([["a", "b", "c"]] * 100),
+    ],
+)
+def test_arrays_that_are_no_clouds_are_invalid(array):
+    with pytest.raises(InvalidMedia, match=r"a\.npy holds"):
+        cloud(samples.npy(array), "a.npy")
+
+
+UTM = np.array([500_000, 4_000_000, 100])
+
+
+def test_survey_coordinates_keep_their_shape():
+    rows = samples.points().astype(np.float64)
+    for data in (
+        samples.las(rows + UTM),
+        samples.npy(rows + UTM),
+    ):
+        points = cloud(data)
+        assert np.abs((points - points.mean(axis=0)) - (rows - rows.mean(axis=0))).max() < 1e-3
+
+
+def test_a_structured_pcd_leaves_out_pixels_without_a_measurement():
+    rows = samples.points()
+    rows[::10] = np.nan
+    assert np.allclose(cloud(samples.pcd(rows, width=10)), rows[~np.isnan(rows[:, 0])])
+    with pytest.raises(InvalidMedia, match="not finite"):
+        cloud(samples.pcd(rows))
+
+
+def test_lzf_repeats_runs_that_reach_into_themselves():
+    assert unpack_lzf(b"\x01ab\x60\x01", 7) == b"abababa"
+    assert unpack_lzf(samples.lzf(b"x" * 150 + b"abc"), 153) == b"x" * 150 + b"abc"
+    with pytest.raises(ValueError, match="before its beginning"):
+        unpack_lzf(b"\x00a\x60\x05", 6)
+    with pytest.raises(ValueError, match="instead of 3"):
+        unpack_lzf(b"\x00a", 3)
+
+
+def every_way_to_write(rows):
+    """The cloud as each format that can hold any float."""
+    return {
+        "a.npy": samples.npy(rows),
+        "a.npz": samples.npz(points=rows),
+        "a.xyz": samples.xyz(rows),
+        "a.ply": samples.ply(rows),
+        "text.ply": samples.ply(rows, text=True),
+        "a.pcd": samples.pcd(rows),
+        "text.pcd": samples.pcd(rows, "ascii"),
+        "compressed.pcd": samples.pcd(rows, "binary_compressed"),
+    }
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_coordinates_that_are_not_finite_are_invalid(bad):
+    rows = samples.points()
+    rows[50, 1] = bad
+    for name, data in every_way_to_write(rows).items():
+        with pytest.raises(InvalidMedia, match=f"{name} has coordinates that are not finite"):
+            cloud(data, name)
+
+
+def test_coordinates_past_float32_are_invalid():
+    with pytest.raises(InvalidMedia, match="too large for 32-bit"):
+        cloud(samples.npy(samples.points().astype(np.float64) * 1e300))
+
+
+@pytest.mark.parametrize("count", [1, 31])
+def test_a_few_points_are_invalid(count):
+    for name, data in every_way_to_write(samples.points(count)).items():
+        with pytest.raises(InvalidMedia, match=f"{name} has {count} points?; at least 32 are needed"):
+            cloud(data, name)
+
+
+def test_points_all_in_one_place_are_invalid():
+    with pytest.raises(InvalidMedia, match="all its points in one place"):
+        cloud(samples.npy(np.ones((100, 3))))
+
+
+def test_a_mesh_without_a_surface_is_invalid():
+    with pytest.raises(InvalidMedia, match="mesh without a surface"):
+        cloud(b"v 0 0 0\nv 1 1 1\nv 2 2 2\nf 1 2 3\n", "a.obj")
+
+
+@pytest.mark.parametrize("corner", [9, -9])
+def test_a_corner_that_is_not_there_is_invalid(corner):
+    with pytest.raises(InvalidMedia, match="corner that is not in the file"):
+        cloud(f"v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 {corner}\n".encode(), "a.obj")
+
+
+PLY_HEADER = (
+    "ply\nformat {form} 1.0\nelement vertex {count}\n"
+    "property float x\nproperty float y\nproperty float z\nend_header\n"
+)
+PCD_HEADER = "VERSION .7\nFIELDS x y z\nSIZE 4 4 4\nTYPE F F F\nWIDTH {count}\nHEIGHT 1\nDATA {form}\n"
+
+
+def npy_declaring(count):
+    data = samples.npy(samples.points(100))
+    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({count}, 3), }}".ljust(117) + "\n"
+    return data[:8] + struct.pack("<H", len(header)) + header.encode() + data[128:]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(
+            PLY_HEADER.format(form=f, count=10**12).encode() + bytes(1000)
+            for f in ("ascii", "binary_little_endian")
+        ),
+        *(PCD_HEADER.format(form=f, count=10**12).encode() + bytes(1000) for f in ("ascii", "binary")),
+        b"OFF\n1000000000000 1000000000000 0\n0 0 0\n",
+        npy_declaring(10**12),
+        npy_declaring(10**6),
+        bytes(80) + struct.pack("<I", 2**32 - 1) + bytes(50),
+    ],
+)
+def test_counts_in_headers_are_not_believed(data):
+    tracemalloc.start()
+    with pytest.raises((InvalidMedia, MediaTooLarge)):
+        cloud(data, "a.stl" if data[:80] == bytes(80) else None)
+    assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    tracemalloc.stop()
+
+
+def test_a_compressed_array_larger_than_the_limit_is_refused_by_its_header():
+    bomb = samples.npz(points=np.zeros((3_000_000, 3), np.float32))
+    assert len(bomb) < 100_000
+    tracemalloc.start()
+    with pytest.raises(MediaTooLarge, match="3,000,000 points; the limit is 1,000,000"):
+        cloud(bomb, limits=Limits(max_points=1_000_000))
+    assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    tracemalloc.stop()
+
+
+def test_a_las_that_declares_endless_records_is_invalid():
+    scan = bytearray(samples.file("point_cloud", "a.las"))
+    struct.pack_into("<I", scan, 100, 2**32 - 1)
+    with pytest.raises(InvalidMedia, match="declares 4,294,967,295 records"):
+        cloud(bytes(scan), "a.las")
+
+
+def test_a_laz_that_declares_endless_chunks_is_invalid():
+    scan = bytearray(samples.file("point_cloud", "a.laz"))
+    points = struct.unpack_from("<I", scan, 96)[0]
+    table = struct.unpack_from("<q", scan, points)[0]
+    struct.pack_into("<I", scan, table + 4, 2**32 - 1)
+    with pytest.raises(InvalidMedia, match="declares 4,294,967,295 chunks"):
+        cloud(bytes(scan), "a.laz")
+
+
+def test_points_and_faces_past_the_limits_are_too_large():
+    for name in samples.CLOUDS:
+        with pytest.raises(MediaTooLarge, match="points; the limit is 99"):
+            cloud(samples.file("point_cloud", name), name, limits=Limits(max_points=99))
+    for name in samples.MESHES:
+        with pytest.raises(MediaTooLarge, match="triangles; the limit is 2"):
+            cloud(samples.file("point_cloud", name), name, limits=Limits(max_faces=2))
+
+
+CUT_OFF_IS_VISIBLE = [n for n in (*samples.CLOUDS, *samples.MESHES) if n != "a.obj"]
+
+
+@pytest.mark.parametrize("name", CUT_OFF_IS_VISIBLE)
+@pytest.mark.parametrize("kept", [0.5, 0.9])
+def test_a_file_that_was_cut_off_is_invalid(name, kept):
+    data = samples.file("point_cloud", name)
+    with pytest.raises(InvalidMedia, match=name):
+        cloud(data[: int(len(data) * kept)], name)
+
+
+def test_another_modality_is_invalid():
+    with pytest.raises(InvalidMedia, match="is image/png, not a point cloud"):
+        cloud(samples.file("image", "a.png"))
+    with pytest.raises(InvalidMedia, match=r"story\.txt cannot be read as text/x-xyz"):
+        cloud(b"once upon a time\nthere was a dog\n", "story.txt")
