@@ -100,7 +100,7 @@ def fans(source: Source, polygons: Iterable[Sequence[int]]) -> npt.NDArray[np.in
     """
     corners = array("q")
     for polygon in polygons:
+        source.check_faces(len(corners) // 3 + len(polygon) - 2)
         for i in range(1, len(polygon) - 1):
             corners.extend((polygon[0], polygon[i], polygon[i + 1]))
-        source.check_faces(len(corners) // 3)
     return np.frombuffer(corners, np.int64).reshape(-1, 3) if corners else no_triangles()

@@ -12,7 +12,7 @@ import numpy as np
 
 from connectors.media.geometry import Geometry, fans
 from connectors.media.source import Source
-from connectors.media.table import numbers
+from connectors.media.table import lines, numbers
 
 STL_TRIANGLE = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
 STL_VERTEX = re.compile(rb"vertex\s+(\S+)\s+(\S+)\s+(\S+)")
@@ -24,9 +24,9 @@ def read_off(source: Source) -> Geometry:
     The counts may follow the keyword on its own line, as in part of ModelNet.
     Source: Geomview manual, "OFF Files".
     """
-    text = source.data.decode("utf-8", "replace")
-    header = re.match(r"(?:ST)?C?N?OFF", text)
-    rows = (line.split("#")[0] for line in text[header.end() if header else 0 :].splitlines())
+    header = re.match(rb"(?:ST)?C?N?OFF", source.data)
+    body = source.data[header.end() if header else 0 :]
+    rows = (line.split("#")[0] for line in lines(source, body))
     rows = (row for row in rows if row.strip())
     vertex_count, face_count = (int(cell) for cell in next(rows, "").split()[:2])
     if not 0 <= vertex_count <= len(source.data) or not 0 <= face_count <= len(source.data):
@@ -57,8 +57,7 @@ def read_obj(source: Source) -> Geometry:
     """
     vertices: list[tuple[float, float, float]] = []
     polygons: list[list[int]] = []
-    text = source.data.decode("utf-8", "replace").replace("\\\n", " ")
-    for line in text.splitlines():
+    for line in lines(source, source.data.replace(b"\\\n", b" ")):
         match line.split(maxsplit=1):
             case ["v", rest]:
                 x, y, z = rest.split()[:3]

@@ -7,13 +7,14 @@ pointclouds.org; compressed bodies are Marc Lehmann's LZF over one column after 
 import re
 import struct
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
 
 from connectors.media.geometry import Geometry
 from connectors.media.source import Source
-from connectors.media.table import numbers
+from connectors.media.table import lines, numbers
 
 LONGEST_HEADER = 1 << 16
 
@@ -51,8 +52,8 @@ def _header(source: Source) -> Header:
     data_line = re.search(rb"^DATA[ \t]+(\w+)[ \t]*\r?\n", source.data[:LONGEST_HEADER], re.MULTILINE)
     if data_line is None:
         raise source.invalid("is damaged or cut off: its pcd header has no DATA line")
-    lines = source.data[: data_line.start()].decode("latin-1").splitlines()
-    entries = {key: values for key, *values in (line.split() for line in lines if line.strip())}
+    text = source.data[: data_line.start()].decode("latin-1")
+    entries = {key: values for key, *values in (line.split() for line in text.splitlines() if line.strip())}
     names = entries["FIELDS"]
     counts = [int(count) for count in entries.get("COUNT", ["1"] * len(names))]
     kinds = {"F": "f", "I": "i", "U": "u"}
@@ -72,8 +73,8 @@ def _header(source: Source) -> Header:
 def _ascii(source: Source, header: Header, axes: list[int]) -> npt.NDArray[np.float64]:
     widths = [header.layout[i].shape[0] for i in range(len(header.names))]
     columns = [sum(widths[:axis]) for axis in axes]
-    lines = source.data[header.start :].decode("ascii").splitlines()[: header.points]
-    table = numbers(lines, columns)
+    rows = islice(lines(source, source.data[header.start :]), header.points)
+    table = numbers(rows, columns)
     if len(table) < header.points:
         raise source.invalid(f"is cut off: {len(table):,} of {header.points:,} points are there")
     return table

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from connectors.errors import InvalidMedia
 from connectors.media.geometry import Geometry, fans, no_triangles
 from connectors.media.source import Source
-from connectors.media.table import numbers
+from connectors.media.table import lines, numbers
 
 # In the letters that struct and NumPy share.
 TYPES = {
@@ -77,6 +77,8 @@ class Element:
 def read_ply(source: Source) -> Geometry:
     """Vertices, and the faces if there are any, polygons split into triangles."""
     order, elements, start = _header(source)
+    elements = [element for element in elements if element.count]
+    source.check_faces(sum(element.count for element in elements if element.has_lists))
     body = _Ascii(source, start) if order is None else _Binary(source, start, order)
     vertices: npt.NDArray[np.float64] | None = None
     triangles: npt.NDArray[np.int64] | None = None
@@ -84,8 +86,7 @@ def read_ply(source: Source) -> Geometry:
         if element.name == "vertex":
             source.check_points(element.count)
             vertices = body.columns(element, [element.column(axis) for axis in "xyz"])
-        elif element.name == "face" and element.count:
-            source.check_faces(element.count)
+        elif element.name == "face":
             triangles = body.triangles(element, element.column(*CORNERS))
         else:
             body.skip(element)
@@ -130,7 +131,7 @@ class _Ascii:
 
     def __init__(self, source: Source, start: int) -> None:
         self._source = source
-        self._lines = iter(source.data[start:].decode("ascii").splitlines())
+        self._lines = lines(source, source.data[start:])
 
     def columns(self, element: Element, columns: list[int]) -> npt.NDArray[np.float64]:
         """The given columns of an element without lists: [count, columns]."""
@@ -228,7 +229,6 @@ class _Binary:
 
     def _ragged(self, element: Element) -> Iterator[list[list[int]]]:
         """Row by row, each property as a list; what is no list in the file is passed over as []."""
-        self._source.check_faces(element.count)
         for done in range(element.count):
             row: list[list[int]] = []
             for p in element.properties:

@@ -1,7 +1,7 @@
 """Rows of numbers as text: the body of xyz and csv files, and of ascii ply and pcd.
 
-Holds `numbers`, which reads a known layout, and `read_xyz`, which finds out the layout of a file
-that has only rows.
+Holds `lines`, through which every text format is read; `numbers`, which reads a known layout; and
+`read_xyz`, which finds out the layout of a file that has only rows.
 """
 
 import re
@@ -14,6 +14,24 @@ import numpy.typing as npt
 
 from connectors.media.geometry import Geometry
 from connectors.media.source import Source
+
+LONGEST_LINE = 1 << 20
+"""Characters. A line is one point or one polygon."""
+
+
+def lines(source: Source, data: bytes) -> Iterator[str]:
+    """The lines of UTF-8 `data`, a part of the source's; what is not UTF-8 is replaced.
+
+    Raises `MediaTooLarge` if there are more than points and faces may have, before reading any: a
+    file of line ends alone would keep a thread busy for a minute.
+    """
+    count, limit = data.count(b"\n"), source.limits.max_points + source.limits.max_faces
+    if count > limit:
+        raise source.too_large(f"{count:,} lines", f"{limit:,}")
+    for line in TextIOWrapper(BytesIO(data), "utf-8-sig", errors="replace"):
+        if len(line) > LONGEST_LINE:
+            raise source.invalid(f"has a line of {len(line):,} characters")
+        yield line
 
 
 def numbers(
@@ -54,7 +72,7 @@ def read_xyz(source: Source) -> Geometry:
 
 def _rows(source: Source) -> Iterator[str]:
     """The lines that say something, without comments."""
-    for line in TextIOWrapper(BytesIO(source.data), "utf-8-sig"):
+    for line in lines(source, source.data):
         row = re.split(r"#|//", line, maxsplit=1)[0].strip()
         if row:
             yield row

@@ -1,8 +1,10 @@
+import io
 import json
 import struct
 import tracemalloc
 
 import numpy as np
+import plyfile
 import pytest
 import samples
 import trimesh
@@ -55,6 +57,24 @@ def test_polygons_are_split_into_triangles():
     off = b"OFF4 1 0\n0 0 0\n1 0 0\n1 1 0\n0 1 0\n4 0 1 2 3 255 0 0\n"
     assert np.allclose(cloud(off.replace(b"OFF4", b"OFF 4")).mean(axis=0), (0.5, 0.5, 0), atol=0.02)
     assert (cloud(off, "modelnet.off") == cloud(off.replace(b"OFF4", b"OFF\n4"))).all()
+
+
+def test_a_ply_whose_faces_are_none_is_a_cloud():
+    for text in (True, False):
+        assert np.allclose(cloud(samples.ply(samples.points(), [], text=text)), samples.points())
+
+
+def test_a_ply_may_have_other_lists_and_numbers_around_what_is_read():
+    strips = np.empty(1, [("vertex_indices", "O")])
+    strips["vertex_indices"] = [np.arange(5, dtype=np.int32)]
+    vertices = np.array([tuple(row) for row in samples.points()], [(axis, "f8") for axis in "xyz"])
+    before = np.zeros(3, [("weight", "f4"), ("name", "u1")])
+    for text in (True, False):
+        out = io.BytesIO()
+        elements = [("camera", before), ("tristrips", strips), ("vertex", vertices), ("material", before)]
+        described = [plyfile.PlyElement.describe(table, name) for name, table in elements]
+        plyfile.PlyData(described, text=text).write(out)
+        assert np.allclose(cloud(out.getvalue()), samples.points())
 
 
 def test_the_same_mesh_is_always_the_same_cloud():
@@ -335,6 +355,15 @@ def test_points_and_faces_past_the_limits_are_too_large():
     for name in samples.MESHES:
         with pytest.raises(MediaTooLarge, match="triangles; the limit is 2"):
             cloud(samples.file("point_cloud", name), name, limits=Limits(max_faces=2))
+
+
+@pytest.mark.parametrize("name", ["a.obj", "a.off", "a.xyz", "text.ply", "text.pcd"])
+def test_endless_lines_are_refused_unread(name):
+    data = samples.file("point_cloud", name)
+    with pytest.raises(MediaTooLarge, match=r"lines; the limit is 400"):
+        cloud(data + b"\n" * 1000, name, limits=Limits(max_points=200, max_faces=200))
+    with pytest.raises((InvalidMedia, MediaTooLarge)):
+        cloud(data.rstrip() + b" 1" * 1_000_000, name)
 
 
 CUT_OFF_IS_VISIBLE = [n for n in (*samples.CLOUDS, *samples.MESHES) if n != "a.obj"]
