@@ -127,6 +127,33 @@ class MlpStack(Projector):
         return x
 
 
+class SkipStack(Projector):
+    """A linear map plus an MLP stack that starts at zero: f_m that departs from a closed-form solution.
+
+    State dict: `linear.weight`, `linear.bias`, `stack.mlp1...`. The stack's last BatchNorm starts with
+    weight 0, so an untrained projector is its linear part.
+    """
+
+    kind = "skip_stack"
+
+    def __init__(self, dim_in: int, hidden: int, dim_out: int, blocks: int = 2) -> None:
+        super().__init__()
+        self.dim_in, self.hidden, self.dim_out, self.blocks = dim_in, hidden, dim_out, blocks
+        self.linear = Linear(dim_in, dim_out)
+        self.stack = MlpStack(dim_in, hidden, dim_out, blocks)
+        last = self.stack.get_submodule(f"mlp{blocks}.net2.1")
+        nn.init.zeros_(last.weight)  # type: ignore[arg-type]
+
+    def shape(self) -> Spec:
+        """See `Projector.shape`."""
+        return self.stack.shape()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See `Projector.forward`."""
+        out: Tensor = self.linear(x) + self.stack(x)
+        return out
+
+
 class LinearNormRelu(Projector):
     """Linear, BatchNorm, ReLU: one side of C-MCR's ULIP-CLIP head.
 
@@ -229,7 +256,7 @@ class Ensemble(Projector):
 
 
 KINDS: Mapping[str, type[Projector]] = {
-    cls.kind: cls for cls in (Linear, MlpBlock, MlpStack, LinearNormRelu, Centre, Chain, Ensemble)
+    cls.kind: cls for cls in (Linear, MlpBlock, MlpStack, SkipStack, LinearNormRelu, Centre, Chain, Ensemble)
 }
 
 
