@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from qdrant_client import models
 
 from service.index.protocol import FieldType, Layout, Vector
+from service.index.records import Record
 
 DEFAULT_FIELDS: Mapping[str, FieldType] = {
     "modality": "keyword",
@@ -24,16 +25,6 @@ DEFAULT_FIELDS: Mapping[str, FieldType] = {
 
 BATCH = 256
 """Records in one call: a few milliseconds of work, so that other callers wait no longer."""
-
-
-@dataclass(frozen=True)
-class Record:
-    """One stored point by its Qdrant id; `vectors` is empty where a call did not ask for them."""
-
-    uuid: str
-    payload: Mapping[str, Any]
-    vectors: Mapping[str, Vector]
-    score: float = 0.0
 
 
 @dataclass(frozen=True)

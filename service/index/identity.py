@@ -1,7 +1,7 @@
 """Names of collections and ids of points, as callers and as Qdrant know them.
 
-Callers name points by any string; Qdrant wants a UUID, so each gets the UUIDv5 of its collection and id: the
-same on every machine, and the same when an item is sent twice.
+Callers name points by any string; Qdrant wants a UUID, so each gets the UUIDv5 of its collection and id:
+the same on every machine, and the same when an item is sent twice.
 """
 
 import re

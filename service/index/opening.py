@@ -3,12 +3,13 @@
 from pathlib import Path
 from typing import Literal
 
+from service.index.edge_engine import EdgeEngine
 from service.index.engine import Engine, VectorStorage
 from service.index.protocol import Layout
 from service.index.qdrant_engine import QdrantEngine
 from service.index.vector_index import VectorIndex
 
-BackEnd = Literal["local"]
+BackEnd = Literal["edge", "local"]
 
 
 def open_index(
@@ -17,20 +18,23 @@ def open_index(
     data_dir: Path | None = None,
     url: str | None = None,
     api_key: str | None = None,
-    back_end: BackEnd = "local",
+    back_end: BackEnd = "edge",
     quantize: bool = False,
     on_disk: bool = False,
 ) -> VectorIndex:
     """The index for a bundle's `layout`.
 
-    With `url` it is on that Qdrant server; else under `data_dir`, or in memory where that is None.
-    `quantize` searches an int8 copy of the vectors and rescores with the originals; `on_disk` leaves the
-    originals out of memory. Raises `IndexUnavailable` where another process has the data directory open.
+    With `url` it is on that Qdrant server; else under `data_dir`, kept by Qdrant Edge or by the client's
+    local mode; or in memory where `data_dir` is None. `quantize` searches an int8 copy of the vectors and
+    rescores with the originals; `on_disk` leaves the originals out of memory.
+    Raises `IndexUnavailable` where another process has the data directory open.
     """
     storage = VectorStorage(quantize=quantize, on_disk=on_disk)
     engine: Engine
     if url:
         engine = QdrantEngine.at_url(url, api_key=api_key, storage=storage)
-    else:
+    elif data_dir is None or back_end == "local":
         engine = QdrantEngine.at_path(None if data_dir is None else data_dir / "index-local")
+    else:
+        engine = EdgeEngine(data_dir / "index", storage=storage)
     return VectorIndex(engine, layout)

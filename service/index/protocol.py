@@ -1,7 +1,7 @@
 """What the service asks of a vector index, whichever back end keeps it.
 
-Holds the shapes that cross the seam (`Point`, `Hit`, `StoredPoint`) and the `Index` protocol. Every method is
-synchronous and may be called from any thread; the app calls them on a bounded pool of threads.
+Holds the shapes that cross the seam (`Point`, `Hit`, `StoredPoint`) and the `Index` protocol. Every method
+is synchronous and may be called from any thread; the app calls them on a bounded pool of threads.
 """
 
 from collections.abc import Mapping, Sequence

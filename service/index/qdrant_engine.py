@@ -17,9 +17,10 @@ from qdrant_client import QdrantClient, models
 from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
 
 from service.errors import IndexUnavailable
-from service.index.engine import Generation, Record, Usage, VectorStorage, collection_of, generation_name
+from service.index.engine import Generation, Usage, VectorStorage, collection_of, generation_name
 from service.index.payload import UNIFIED, native_name
 from service.index.protocol import FieldType, Layout, Vector
+from service.index.records import Record
 
 ALIAS_SECONDS = 1.0
 """How long a server's aliases are believed; another replica of the service may switch them."""

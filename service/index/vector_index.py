@@ -13,7 +13,7 @@ from typing import Any, Self, TypeVar
 
 from connectors.errors import ConfigError
 from connectors.modality import Modality
-from service.index.engine import BATCH, DEFAULT_FIELDS, Engine, Generation, Record
+from service.index.engine import BATCH, DEFAULT_FIELDS, Engine, Generation
 from service.index.errors import CollectionConflict, InvalidFilter
 from service.index.filters import check_field, parse_filter, with_modality
 from service.index.identity import check_cursor, check_name, point_uuid
@@ -36,6 +36,7 @@ from service.index.protocol import (
     StoredPoint,
     Vector,
 )
+from service.index.records import Record
 
 _Item = TypeVar("_Item")
 

@@ -63,8 +63,8 @@ def make_points(count: int, seed: int = 0) -> list[Point]:
     return points
 
 
-PERSISTENT = ["local"]
-BACK_ENDS = ["memory", *(["server"] if os.environ.get("ISTHMUS_QDRANT_URL") else [])]
+PERSISTENT = ["local", "edge"]
+BACK_ENDS = ["memory", "edge", *(["server"] if os.environ.get("ISTHMUS_QDRANT_URL") else [])]
 
 
 def open_back_end(name: str, folder: Path, layout: Layout = LAYOUT) -> VectorIndex:

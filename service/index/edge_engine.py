@@ -1,0 +1,242 @@
+"""Generations in Qdrant Edge, each shard in a child process of its own, under one folder.
+
+    FOLDER/lock             held by the process that has the folder open
+    FOLDER/catalogue.json   which generation each collection reads, and where its shard is
+    FOLDER/shards/*         one folder a shard
+
+New points are scanned until enough have come together to be worth a graph; then a copy of the shard is
+optimised in a second process while the first goes on answering, catches up with what was written meanwhile,
+and takes its place.
+"""
+
+import fcntl
+import shutil
+import threading
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from qdrant_client import models
+
+from service.errors import IndexUnavailable
+from service.index.catalogue import Catalogue
+from service.index.engine import Generation, Usage, VectorStorage, generation_name
+from service.index.payload import UNIFIED
+from service.index.protocol import FieldType, Layout, Vector
+from service.index.records import Record
+from service.index.shard import Shard
+from service.index.shard_optimizer import OptimizerSettings, ShardOptimizer
+from service.index.shard_process import GraphSettings, ShardProcess
+
+
+class EdgeEngine:
+    """`service.index.engine.Engine` over Edge shards under `folder`; owns their processes.
+
+    Raises `IndexUnavailable` where another process has the folder open.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        storage: VectorStorage | None = None,
+        graph: GraphSettings | None = None,
+        optimizer: OptimizerSettings | None = None,
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._storage = storage or VectorStorage()
+        self._graph = graph or GraphSettings()
+        self._guard = (folder / "lock").open("a")
+        try:
+            fcntl.flock(self._guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._guard.close()
+            raise IndexUnavailable(f"the index in {folder} is in use by another process") from error
+        self._lock = threading.RLock()
+        self._catalogue = Catalogue(folder / "catalogue.json")
+        self._current = dict(self._catalogue.current())
+        self._shards: dict[str, Shard] = {}
+        self._closed = False
+        self._remove_leftovers()
+        self._optimizer = ShardOptimizer(self._opened, self._spawn, self._replaced, optimizer)
+
+    def close(self) -> None:
+        """Let go of files and processes. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        self._optimizer.close()
+        with self._lock:
+            for shard in self._shards.values():
+                shard.close()
+            self._guard.close()
+
+    def ping(self) -> None:
+        """Return if every open shard answers; else raise `IndexUnavailable`."""
+        if self._closed:
+            raise IndexUnavailable("the index is closed")
+        for shard in self._opened():
+            shard.call({"ask": "ping"})
+
+    def current(self) -> Mapping[str, Generation]:
+        """Every collection and the generation it reads."""
+        return self._current
+
+    def generations(self, collection: str) -> list[Generation]:
+        """Every generation made for a collection, the oldest first."""
+        with self._lock:
+            entries = [each for each in self._catalogue.entries.values() if each.collection == collection]
+        return [each.generation for each in sorted(entries, key=lambda each: each.made)]
+
+    def create(self, collection: str, layout: Layout, fields: Mapping[str, FieldType]) -> Generation:
+        """Make an empty generation that nothing reads yet."""
+        generation = Generation(generation_name(collection), layout, dict(fields))
+        path = self._new_folder()
+        process = self._spawn(path, generation, 0)
+        process.call({"ask": "hold", "held": False})
+        with self._lock:
+            self._catalogue.add(collection, generation, path.name)
+            self._shards[generation.name] = Shard(generation, process)
+        return generation
+
+    def switch(self, collection: str, name: str | None) -> None:
+        """Let a collection read another generation from now on; None: there is no such collection."""
+        with self._lock:
+            self._catalogue.switch(collection, name)
+            self._current = dict(self._catalogue.current())
+
+    def drop(self, name: str) -> None:
+        """Delete a generation."""
+        with self._lock:
+            shard = self._shard(name)
+            self._catalogue.remove(name)
+            del self._shards[name]
+        shard.close()
+        shutil.rmtree(shard.path, ignore_errors=True)
+
+    def declare(self, name: str, key: str, kind: FieldType) -> None:
+        """Index one more payload field."""
+        self._shard(name).declare({"ask": "declare", "key": key, "kind": kind})
+        with self._lock:
+            self._catalogue.declare(name, key, kind)
+            self._current = dict(self._catalogue.current())
+
+    def upsert(self, name: str, records: Sequence[Record]) -> None:
+        """Write records, replacing those with the same id."""
+        self._shard(name).write({"ask": "upsert"}, records, [each.uuid for each in records])
+
+    def retrieve(self, name: str, uuids: Sequence[str], with_vectors: bool) -> list[Record]:
+        """The records that exist, in any order."""
+        return self._ask(name, {"ask": "retrieve", "uuids": list(uuids), "vectors": with_vectors})[1]
+
+    def delete(self, name: str, uuids: Sequence[str]) -> None:
+        """Delete records; those that do not exist are passed over."""
+        self._shard(name).write({"ask": "delete", "uuids": list(uuids)}, (), uuids)
+
+    def set_payload(self, name: str, uuids: Sequence[str], payload: Mapping[str, Any]) -> None:
+        """Replace the named top-level fields of records."""
+        head = {"ask": "set_payload", "uuids": list(uuids), "payload": dict(payload)}
+        self._shard(name).write(head, (), uuids)
+
+    def scroll(
+        self, name: str, where: models.Filter | None, limit: int, offset: str | None, with_vectors: bool
+    ) -> tuple[list[Record], str | None]:
+        """A page of records by ascending id from `offset` on, and the next page's offset."""
+        head = {"ask": "scroll", "limit": limit, "offset": offset, "vectors": with_vectors}
+        following, records = self._ask(name, {**head, "where": _dumped(where)})
+        return records, following
+
+    def query(
+        self,
+        name: str,
+        vector: Vector,
+        where: models.Filter | None,
+        limit: int,
+        offset: int,
+        threshold: float | None,
+        with_vectors: bool,
+        exact: bool,
+    ) -> list[Record]:
+        """The nearest records by cosine, best first, `score` set."""
+        head = {
+            "ask": "query",
+            "using": UNIFIED,
+            "where": _dumped(where),
+            "limit": limit,
+            "offset": offset,
+            "threshold": threshold,
+            "vectors": with_vectors,
+            "exact": exact,
+        }
+        asked = Record("", {}, {"query": np.asarray(vector, dtype=np.float32)})
+        return self._shard(name).call(head, [asked])[1]
+
+    def count(self, name: str, where: models.Filter | None) -> int:
+        """How many records match, exactly."""
+        return int(self._ask(name, {"ask": "count", "where": _dumped(where)})[0])
+
+    def facet(
+        self, name: str, key: str, where: models.Filter | None, limit: int
+    ) -> list[tuple[str | int | bool, int]]:
+        """Values of an indexed field and their counts, most frequent first."""
+        head = {"ask": "facet", "key": key, "limit": limit, "where": _dumped(where)}
+        return [(value, count) for value, count in self._ask(name, head)[0]]
+
+    def usage(self, name: str) -> Usage:
+        """How far the records are indexed."""
+        shard = self._shard(name)
+        size = sum(file.stat().st_blocks * 512 for file in list(shard.path.rglob("*")) if file.is_file())
+        return Usage(shard.indexed(), shard.optimizing.locked(), size)
+
+    def optimize(self, name: str) -> None:
+        """Optimise a generation now, and return when the optimised shard has taken over."""
+        self._optimizer.run(self._shard(name))
+
+    def copy(self, name: str, target: Path) -> None:
+        """Copy a generation's shard as of one moment; reads and writes go on."""
+        self._shard(name).copy(target)
+
+    def _ask(self, name: str, head: dict[str, Any]) -> tuple[Any, list[Record]]:
+        return self._shard(name).call(head)
+
+    def _opened(self) -> list[Shard]:
+        with self._lock:
+            return list(self._shards.values())
+
+    def _shard(self, name: str) -> Shard:
+        with self._lock:
+            if self._closed:
+                raise IndexUnavailable("the index is closed")
+            if name not in self._shards:
+                if (entry := self._catalogue.entries.get(name)) is None:
+                    raise IndexUnavailable(f"generation {name} was deleted meanwhile; ask again")
+                process = self._spawn(self._folder / "shards" / entry.shard, entry.generation, 0)
+                self._shards[name] = Shard(entry.generation, process)
+            return self._shards[name]
+
+    def _spawn(self, path: Path | None, generation: Generation, nice: int) -> ShardProcess:
+        return ShardProcess(path or self._new_folder(), generation, self._storage, self._graph, nice=nice)
+
+    def _replaced(self, shard: Shard, path: Path) -> None:
+        """A shard's optimised copy is ready in `path`: from now on that is where it is."""
+        with self._lock:
+            if shard.generation.name not in self._shards:
+                raise IndexUnavailable(f"generation {shard.generation.name} was deleted meanwhile")
+            self._catalogue.move(shard.generation.name, path.name)
+
+    def _new_folder(self) -> Path:
+        return self._folder / "shards" / uuid.uuid4().hex
+
+    def _remove_leftovers(self) -> None:
+        """Shards the catalogue does not know: half-made, replaced or dropped when a former process ended."""
+        known = {entry.shard for entry in self._catalogue.entries.values()}
+        for path in (self._folder / "shards").glob("*"):
+            if path.name not in known:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _dumped(where: models.Filter | None) -> dict[str, Any] | None:
+    return None if where is None else where.model_dump(mode="json", by_alias=True, exclude_none=True)

@@ -1,0 +1,134 @@
+"""A shard that can change its process under the callers' hands.
+
+It sends calls to the process that serves it now, and notes which records are written, so that an optimised
+copy can catch up with them and take over between two calls.
+"""
+
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from service.errors import IndexUnavailable
+from service.index.engine import BATCH, Generation
+from service.index.records import Record
+from service.index.shard_copy import copy_shard
+from service.index.shard_process import ShardClosed, ShardProcess
+
+
+class Shard:
+    """One generation's shard. Thread-safe; owns the process."""
+
+    def __init__(self, generation: Generation, process: ShardProcess) -> None:
+        self.generation = generation
+        self.last_write = float("-inf")
+        self.optimizing = threading.Lock()
+        """Held by whoever makes an optimised copy."""
+        self._process = process
+        self._copying = threading.Lock()
+        self._writing = threading.RLock()
+        self._unindexed: int | None = None
+        self._behind: dict[str, None] | None = None
+
+    @property
+    def path(self) -> Path:
+        """The folder the shard is in now."""
+        return self._process.path
+
+    @property
+    def pid(self) -> int | None:
+        """The process that serves it now, None before its first call."""
+        return self._process.pid
+
+    def call(self, head: dict[str, Any], records: Sequence[Record] = ()) -> tuple[Any, list[Record]]:
+        """Ask the process that serves the shard now. Raises `IndexUnavailable`."""
+        while True:
+            process = self._process
+            try:
+                return process.call(head, records)
+            except ShardClosed:
+                if process is self._process:
+                    raise IndexUnavailable("the index, or this collection of it, is closed") from None
+
+    def write(self, head: dict[str, Any], records: Sequence[Record], uuids: Sequence[str]) -> None:
+        """Ask for a change to the records `uuids`; a copy that is catching up gets it too."""
+        with self._writing:
+            self.call(head, records)
+            self.last_write = time.monotonic()
+            if self._unindexed is not None:
+                self._unindexed += len(uuids)
+            if self._behind is not None:
+                self._behind.update(dict.fromkeys(uuids))
+
+    def declare(self, head: dict[str, Any]) -> None:
+        """Ask for a change to the shard as a whole; waits for a copy in the making, which would miss it."""
+        with self.optimizing, self._writing:
+            self.call(head)
+
+    def unindexed(self) -> int:
+        """How many records were written or changed since the last optimisation, about."""
+        with self._writing:
+            if self._unindexed is None:
+                info = self.call({"ask": "info"})[0]
+                self._unindexed = info["points"] - info["indexed"] // 2
+            return self._unindexed
+
+    def indexed(self) -> int:
+        """How many records are in a graph. Each has two vectors, the searched and the native one."""
+        return int(self.call({"ask": "info"})[0]["indexed"]) // 2
+
+    def copy(self, target: Path) -> None:
+        """Copy the folder as of one moment; reads and writes go on."""
+        with self._copying:
+            copy_shard(self._process, target, self._writing)
+
+    def copy_and_note(self, target: Path) -> None:
+        """Copy the folder, and note from that moment on what is written, for `hand_over`."""
+        with self._copying:
+            copy_shard(self._process, target, self._noting())
+
+    def hand_over(self, follower: ShardProcess, switched: Callable[[], None]) -> None:
+        """Bring `follower`, which serves a copy, up to date and let it serve from now on.
+
+        `switched` is called in the moment of change, writes being held. The former process and its folder go.
+        """
+        while True:
+            with self._writing:
+                behind = self._behind
+                if behind is None:
+                    raise IndexUnavailable("nothing was noted: the copy cannot catch up")
+                self._catch_up(follower, [behind.popitem()[0] for _ in range(min(BATCH, len(behind)))])
+                if behind:
+                    continue
+                follower.call({"ask": "hold", "held": False})
+                switched()
+                former, self._process = self._process, follower
+                self._behind, self._unindexed = None, 0
+                break
+        former.close()
+        shutil.rmtree(former.path, ignore_errors=True)
+
+    def forget_notes(self) -> None:
+        """Stop noting: there is no copy to catch up."""
+        with self._writing:
+            self._behind = None
+
+    def close(self) -> None:
+        """Let the call in progress finish and end the process. Idempotent."""
+        self._process.close()
+
+    @contextmanager
+    def _noting(self) -> Iterator[None]:
+        with self._writing:
+            yield
+            self._behind = {}
+
+    def _catch_up(self, follower: ShardProcess, uuids: Sequence[str]) -> None:
+        found = self.call({"ask": "retrieve", "uuids": list(uuids), "vectors": True})[1] if uuids else []
+        if found:
+            follower.call({"ask": "upsert"}, found)
+        if gone := sorted(set(uuids) - {each.uuid for each in found}):
+            follower.call({"ask": "delete", "uuids": gone})
