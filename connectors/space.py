@@ -10,11 +10,13 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from connectors import media
 from connectors.calibration import Calibration
 from connectors.connector import Connector
 from connectors.encoder import Encoder, Prepared
 from connectors.errors import ConfigError, UnsupportedMedia
+from connectors.media import Limits
+from connectors.media import decode as decode_media
+from connectors.media.limits import DEFAULT_LIMITS
 from connectors.modality import MODALITIES, Media, Modality
 
 
@@ -88,16 +90,11 @@ class UnifiedSpace:
         return connector.is_identity(space, modality)
 
     def decode(
-        self,
-        modality: Modality,
-        data: bytes,
-        *,
-        name: str | None = None,
-        limits: media.Limits | None = None,
+        self, modality: Modality, data: bytes, *, name: str | None = None, limits: Limits = DEFAULT_LIMITS
     ) -> Media:
         """File bytes to decoded media; see `connectors.media.decode`."""
         self._find(modality)
-        return media.decode(modality, data, name=name, limits=limits or media.Limits())
+        return decode_media(modality, data, name=name, limits=limits)
 
     def prepare(self, modality: Modality, item: Media) -> Prepared:
         """Preprocess one decoded item for its encoder. Thread-safe."""
