@@ -83,7 +83,11 @@ def connect(
     members: list[Model] = []
     histories = []
     for index, queries in enumerate(recipe.connection.ensemble or (recipe.pseudo_pairs.queries,)):
+        if group.rank > 0:
+            group.wait()  # for the first process to store the pools
         pairs = concatenate([store.pool(memories, q, recipe.pseudo_pairs) for q in queries])
+        if group.rank == 0:
+            group.wait()
         seed = recipe.optim.seed + 1000 * index
         model = _model(recipe, memories, start, seed).to(device)
         trainer = Trainer(

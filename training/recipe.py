@@ -106,13 +106,6 @@ class ConnectionOptions(Options):
     )
 
 
-class EvaluationOptions(Options):
-    """[evaluation]: feature sets the result and its baselines are judged on."""
-
-    features: dict[str, Path] = {}
-    by: Literal["item", "label"] = "item"
-
-
 class Recipe(Options):
     """A training run. `features` may stay empty where embeddings are given in memory."""
 
@@ -124,7 +117,9 @@ class Recipe(Options):
     real_pairs: dict[str, Path] = Field(
         default={}, description="Two feature sets of the same items, where there are some"
     )
-    evaluation: EvaluationOptions = EvaluationOptions()
+    evaluation: dict[str, Path] = Field(
+        default={}, description="Feature sets the result and its baselines are judged on"
+    )
     pseudo_pairs: PseudoPairOptions
     projector: ProjectorOptions
     loss: LossOptions
@@ -240,12 +235,11 @@ def _read(source: Path) -> dict[str, Any]:
         raise ConfigError(f"recipe {path} cannot be parsed: {error}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"recipe {path} holds no keys")
-    for section in (values, values.get("evaluation")):
-        for key in ("features", "real_pairs"):
-            if isinstance(section, dict) and isinstance(section.get(key), dict):
-                section[key] = {
-                    name: str(path.resolve().parent / str(where)) for name, where in section[key].items()
-                }
+    for key in ("features", "real_pairs", "evaluation"):
+        if isinstance(values.get(key), dict):
+            values[key] = {
+                name: str(path.resolve().parent / str(where)) for name, where in values[key].items()
+            }
     return values
 
 
