@@ -1,20 +1,112 @@
-"""Errors of the service itself.
+"""Errors of the service itself; `service/error_replies.py` says what status each becomes.
 
 IsthmusError (connectors/errors.py)
-└── ServiceError
-    └── IndexUnavailable     the vector index does not answer
+└── ServiceError             a request cannot be answered
+    ├── InvalidRequest       it is not what the operation takes
+    │   └── MalformedBody    its body is not JSON, or not a form, at all
+    ├── NotFound             it names something that is not there
+    ├── RequestTooLarge      its body passes the limit
+    ├── Overloaded           the queue is full; says when to come back
+    ├── Unavailable          the service is loading or draining
+    ├── DeadlineExceeded     it was not done in the time the client gave it
+    ├── EncoderFailed        an encoder failed on an item it was given
+    ├── IndexUnavailable     the vector index does not answer
+    └── BatchFailed          every item of a batch failed
 """
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from connectors.errors import IsthmusError
 
 
 class ServiceError(IsthmusError):
-    """A request cannot be answered, for a reason outside the media in it."""
+    """A request cannot be answered. `param` names the part of it that is wrong."""
 
     code = "service_error"
+
+    def __init__(self, message: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+
+
+class InvalidRequest(ServiceError):
+    """A request is not what the operation takes."""
+
+    code = "invalid_request"
+
+
+class MalformedBody(InvalidRequest):
+    """A request's body is not what its content type says."""
+
+    code = "malformed_body"
+
+
+class NotFound(ServiceError):
+    """A request names a point, a collection or a path that is not there."""
+
+    code = "not_found"
+
+
+class RequestTooLarge(ServiceError):
+    """A request's body passes the limit; found while it streams in, not after."""
+
+    code = "request_too_large"
+
+
+class Overloaded(ServiceError):
+    """The queue is full. `retry_after` is the time, in seconds, it is expected to take to empty."""
+
+    code = "overloaded"
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Unavailable(ServiceError):
+    """The service is loading or draining; another instance, or a later try, may answer."""
+
+    code = "unavailable"
+    retry_after = 2
+
+
+class DeadlineExceeded(ServiceError):
+    """A request was not done within its deadline (`X-Request-Timeout`)."""
+
+    code = "deadline_exceeded"
+
+
+class EncoderFailed(ServiceError):
+    """An encoder failed on an item that decoded well. The fault is ours, so nothing is said of its cause."""
+
+    code = "encoder_failed"
 
 
 class IndexUnavailable(ServiceError):
     """The vector index does not answer, or failed while it did; the request may be tried again."""
 
     code = "index_unavailable"
+    retry_after = 2
+
+
+@dataclass(frozen=True, slots=True)
+class ItemError:
+    """What went wrong with one item of a batch."""
+
+    index: int
+    error: IsthmusError
+
+
+class BatchFailed(ServiceError):
+    """Items of a batch failed, and the request with them: it has the first one's status and tells of all.
+
+    `field` is what the request calls its items.
+    """
+
+    code = "batch_failed"
+
+    def __init__(self, items: Sequence[ItemError], field: str = "items") -> None:
+        super().__init__(items[0].error.message, f"{field}[{items[0].index}]")
+        self.items = list(items)
+        self.field = field

@@ -1,0 +1,194 @@
+"""The JSON bodies that operations take, as OpenAPI shows them.
+
+A piece of media is one field of `MediaFields`: text as it is, everything else in base64 or as a data: URI.
+"""
+
+import base64
+import binascii
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+
+from connectors.errors import InvalidMedia, UnsupportedMedia
+from connectors.modality import MODALITIES, Modality
+from service.engine.media_input import MediaInput
+
+COLLECTION = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"
+DEFAULT_COLLECTION = "default"
+Collection = Annotated[str, Field(pattern=COLLECTION, description="Name of the collection")]
+PointId = Annotated[str, Field(min_length=1, max_length=512)]
+Metadata = dict[str, JsonValue]
+
+
+class Body(BaseModel):
+    """A body that takes no fields but its own, so that a misspelt one is an error and not silence."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class MediaFields(Body):
+    """One piece of media."""
+
+    text: str | None = Field(None, description="A text, as it is", examples=["a dog barks"])
+    image: str | None = Field(None, description="An image file, in base64 or as a data: URI")
+    audio: str | None = Field(None, description="A sound file, in base64 or as a data: URI")
+    point_cloud: str | None = Field(None, description="A cloud or mesh file, in base64 or as a data: URI")
+
+    def modality(self) -> Modality | None:
+        """The field that is set, or None."""
+        return next((m for m in MODALITIES if getattr(self, m) is not None), None)
+
+    def media_input(self, name: str) -> MediaInput | InvalidMedia | UnsupportedMedia:
+        """The media as the engine takes it, or what is wrong with how it is written."""
+        modality = self.modality()
+        assert modality is not None  # every use has validated that there is one
+        value: str = getattr(self, modality)
+        if modality == "text":
+            return MediaInput.text(value, name)
+        try:
+            data, content_type = decode_base64(value, name)
+        except (InvalidMedia, UnsupportedMedia) as error:
+            return error
+        return MediaInput(data, len(data), name, content_type, modality)
+
+
+class OneMedia(MediaFields):
+    """Exactly one piece of media."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> "OneMedia":
+        _check_one(self, [*MODALITIES])
+        return self
+
+
+class EmbedItem(OneMedia):
+    """One item to embed."""
+
+    id: PointId | None = Field(None, description="Its id; the sha256 of its content if left out")
+    metadata: Metadata | None = Field(None, description="Kept with it, filtered by, given back")
+
+
+class EmbedOptions(Body):
+    """What to do with what `POST /embed` is given."""
+
+    store: bool = Field(True, description="Index the items, and keep their media")
+    return_vectors: bool = False
+    collection: Collection = DEFAULT_COLLECTION
+
+
+class EmbedBody(EmbedOptions):
+    """What `POST /embed` takes as JSON."""
+
+    items: list[EmbedItem]
+
+
+class QueryItem(MediaFields):
+    """One part of a query: media, a stored point, or a vector of the unified space."""
+
+    id: PointId | None = Field(None, description="A stored point")
+    vector: list[float] | None = Field(None, description="A vector of the unified space")
+    weight: float = Field(1.0, ge=-1e6, le=1e6, description="Its share; negative to steer away from it")
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> "QueryItem":
+        _check_one(self, [*MODALITIES, "id", "vector"])
+        return self
+
+
+class SearchParams(Body):
+    """How to search: everything in `POST /search` but the query itself."""
+
+    target_modalities: list[Modality] | None = Field(None, min_length=1, description="All if left out")
+    limit: int = Field(10, ge=1, description="Most hits")
+    offset: int = Field(0, ge=0, description="Hits to leave out at the top")
+    filter: dict[str, Any] | None = Field(None, description="In Qdrant's grammar, over `metadata.*`")
+    score_threshold: float | None = Field(None, description="Least score, 0 to 1")
+    group_by: str | None = Field(None, description="A field whose every value has one hit, its best")
+    quota: int | None = Field(None, ge=1, description="Most hits of each modality")
+    collection: Collection = DEFAULT_COLLECTION
+    with_vectors: bool = False
+
+
+class SearchBody(SearchParams):
+    """What `POST /search` takes as JSON."""
+
+    query: list[QueryItem] = Field(min_length=1, max_length=64)
+
+
+class FormSearchParams(SearchParams):
+    """The `params` field of a multipart `POST /search`."""
+
+    query: list[QueryItem] = Field([], max_length=64, description="More parts, after the files and texts")
+    weights: list[float] | None = Field(None, description="Of the files, then the texts; 1 each if left out")
+
+
+class ClassifyItem(MediaFields):
+    """What to classify: media or a stored point."""
+
+    id: PointId | None = Field(None, description="A stored point")
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> "ClassifyItem":
+        _check_one(self, [*MODALITIES, "id"])
+        return self
+
+
+class ClassifyBody(Body):
+    """What `POST /classify` takes."""
+
+    item: ClassifyItem
+    labels: list[str] = Field(min_length=1, max_length=1000)
+    template: str | None = Field(
+        None, description="Made into each label's text; `{}` stands for the label", examples=["a photo of {}"]
+    )
+    collection: Collection = DEFAULT_COLLECTION
+
+
+class PatchBody(Body):
+    """What `PATCH /points/{id}` changes."""
+
+    metadata: Metadata | None = Field(None, description="Replaces the metadata")
+    caption: str | None = Field(None, max_length=20_000, description="Replaces the caption")
+
+    @model_validator(mode="after")
+    def _something(self) -> "PatchBody":
+        if not self.model_fields_set:
+            raise ValueError("give metadata or caption")
+        return self
+
+
+class EmbeddingsBody(BaseModel):
+    """What `POST /v1/embeddings` takes: OpenAI's fields, with typed objects for media among the inputs."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    input: str | list[str | OneMedia] | OneMedia
+    model: str = "isthmus"
+    dimensions: int | None = Field(None, ge=1, description="Keep the first ones, normalised again")
+    encoding_format: Literal["float", "base64"] = "float"
+    user: str | None = None
+
+
+def decode_base64(value: str, name: str) -> tuple[bytes, str | None]:
+    """The bytes of base64 or of a data: URI, and the URI's content type.
+
+    Raises `InvalidMedia` or `UnsupportedMedia`.
+    """
+    content_type = None
+    if value[:5].lower() == "data:":
+        header, comma, value = value.partition(",")
+        if not comma or not header.lower().endswith(";base64"):
+            raise UnsupportedMedia(f"{name} is a data: URI that is not in base64")
+        content_type = header[5:-7] or None
+    elif value[:8].lower().startswith(("http://", "https://")):
+        raise UnsupportedMedia(f"{name} is a URL; the service fetches nothing: send the file in base64")
+    try:
+        return base64.b64decode(value, validate=True), content_type
+    except (binascii.Error, ValueError) as error:
+        raise InvalidMedia(f"{name} is not base64: {error}") from error
+
+
+def _check_one(body: BaseModel, names: list[str]) -> None:
+    given = [name for name in names if getattr(body, name) is not None]
+    if len(given) != 1:
+        raise ValueError(f"give exactly one of {', '.join(names)}; got {', '.join(given) or 'none'}")

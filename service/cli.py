@@ -1,0 +1,102 @@
+"""The command line: `isthmus serve`, and every other command, imported only when it is called.
+
+`serve`, `config` and `version` are here; `COMMANDS` says which modules hold the others, each in a typer app
+called `app`, so that `isthmus serve` never pays for importing what trains.
+"""
+
+import sys
+from collections.abc import Mapping
+from importlib import import_module
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from connectors.errors import IsthmusError
+from service.settings import Settings
+
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    "demo": ("service.commands.demo", "Serve with the sample gallery in it"),
+    "train": ("training.commands", "Train a connector from a recipe"),
+    "features": ("training.commands", "Store the native vectors of a data set"),
+    "evaluate": ("training.commands", "Measure a bundle or a connector on data"),
+    "connectors": ("training.commands", "Import connectors"),
+    "bundle": ("training.commands", "Build bundles"),
+}
+"""Commands that live elsewhere: the module of each, and its one line of help."""
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help=("Embed text, images, sounds and point clouds into one space, and search across them."),
+)
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Where the index and the media are kept")] = None,
+    bundle: Annotated[str | None, typer.Option(help="compact, full, or the path of a bundle")] = None,
+    device: Annotated[str | None, typer.Option(help="Where the encoders run: cpu, cuda, cuda:1 ...")] = None,
+) -> None:
+    """Serve. Options override ISTHMUS_* variables; `isthmus config` lists those."""
+    from service.server import serve as run
+
+    given = {"host": host, "port": port, "data_dir": data_dir, "bundle": bundle, "device": device}
+    raise typer.Exit(run(settings_with(**given)))
+
+
+@app.command()
+def config() -> None:
+    """Print every setting: its variable, its value now, and what it means."""
+    settings = settings_with()
+    table = Table("variable", "value", "meaning", box=None, pad_edge=False)
+    for name, field in Settings.model_fields.items():
+        value = "***" if name.endswith("_key") and getattr(settings, name) else getattr(settings, name)
+        table.add_row(f"ISTHMUS_{name.upper()}", str(value), field.description)
+    Console().print(table)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(f"isthmus {installed_version('isthmus')}")
+
+
+def settings_with(**given: Any) -> Settings:
+    """The settings of the environment, overridden by what is not None.
+
+    A wrong one is printed to stderr and ends the program with status 2.
+    """
+    from pydantic import ValidationError
+
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        for problem in error.errors():
+            name = "ISTHMUS_" + "_".join(str(part) for part in problem["loc"]).upper()
+            typer.echo(f"error: {name}: {problem['msg']}", err=True)
+        raise typer.Exit(2) from error
+
+
+def main() -> None:
+    """The entry point of `isthmus`."""
+    called = next(iter(sys.argv[1:]), "")
+    if called in COMMANDS:
+        app.add_typer(import_module(COMMANDS[called][0]).app)
+    else:
+        for name, (_, line) in COMMANDS.items():
+            app.command(name, help=line)(lambda: None)
+    try:
+        app()
+    except IsthmusError as error:
+        typer.echo(f"error: {error.message}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The engine: media in, vectors out, for many requests at once."""

@@ -1,0 +1,85 @@
+"""Who may come in: the bound on what each encoder has waiting, and the honest answer past it.
+
+Holds `Admission`. A request reserves room for all its items before any is decoded, in the lane of the encoder
+that will embed them, and gives it back as they are done; past a bound it is turned away with the time
+the lane needs, at the pace measured, to be empty enough.
+"""
+
+import math
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from service.errors import Overloaded
+
+PACE_WEIGHT = 0.05
+"""Weight of one more completion in the measured pace: it remembers some twenty."""
+LONGEST_RETRY = 120
+
+
+@dataclass(slots=True)
+class Lane:
+    """What one encoder has admitted and not yet done. `pace` is measured seconds a completion, 0 at first."""
+
+    items: int = 0
+    bytes: int = 0
+    pace: float = 0.0
+    last: float = 0.0
+
+
+class Admission:
+    """Lanes by name, each bounded by items and by bytes. Used from the event loop only."""
+
+    def __init__(self, max_items: int, max_bytes: int) -> None:
+        self._max_items = max_items
+        self._max_bytes = max_bytes
+        self.lanes: dict[str, Lane] = {}
+
+    def enter(self, items: Sequence[tuple[str, int]], seconds_left: float) -> None:
+        """Reserve room for items given as (lane, bytes): for all of them, or raise `Overloaded`.
+
+        A lane is full where its bounds would be passed, or where at its pace the items could not be done
+        within `seconds_left`. An empty lane takes any request, however large.
+        """
+        wanted = Counter(lane for lane, _ in items)
+        weight: Counter[str] = Counter()
+        for name, size in items:
+            weight[name] += size
+        now = time.perf_counter()
+        for name, count in wanted.items():
+            lane = self.lanes.setdefault(name, Lane())
+            if not lane.items:
+                continue
+            over_items = lane.items + count - self._max_items
+            over_bytes = lane.bytes + weight[name] - self._max_bytes
+            late = (lane.items + count) * lane.pace - seconds_left
+            if over_items > 0 or over_bytes > 0 or late > 0:
+                raise self._overloaded(name, lane, over_items, over_bytes, late)
+        for name, count in wanted.items():
+            lane = self.lanes[name]
+            if not lane.items:
+                lane.last = now
+            lane.items += count
+            lane.bytes += weight[name]
+
+    def leave(self, name: str, size: int, *, worked: bool) -> None:
+        """Give back the room of one item; `worked` if the encoder ran for it, which sets the pace."""
+        lane = self.lanes[name]
+        lane.items -= 1
+        lane.bytes -= size
+        if worked:
+            now = time.perf_counter()
+            interval = now - lane.last
+            lane.last = now
+            lane.pace += (interval - lane.pace) * (PACE_WEIGHT if lane.pace else 1.0)
+
+    def _overloaded(self, name: str, lane: Lane, over_items: int, over_bytes: int, late: float) -> Overloaded:
+        share = over_bytes / max(lane.bytes, 1) * lane.items
+        seconds = max(max(over_items, share) * lane.pace, late)
+        retry = min(max(1, math.ceil(seconds)), LONGEST_RETRY)
+        return Overloaded(
+            f"the {name} queue is full: {lane.items} items and {lane.bytes:,} bytes are waiting; "
+            f"try again in {retry} s",
+            retry,
+        )

@@ -1,0 +1,65 @@
+"""Which waiting items make the next batch.
+
+Holds `Job`, one prepared item in an encoder's queue, and `next_batch`, which takes those of one modality.
+"""
+
+import asyncio
+from collections.abc import Hashable
+from dataclasses import dataclass
+from itertools import islice
+
+from connectors.encoder import Prepared
+from service.engine.embedding import Vectors
+from service.engine.fair_queue import FairQueue
+
+LOOKAHEAD = 4
+"""How many batches' worth of items are looked at for items of like length."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A job's result: its vectors, and the seconds it waited and its batch took."""
+
+    vectors: Vectors
+    waited: float
+    took: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """One prepared item, and the future that waits for its vectors."""
+
+    prepared: Prepared
+    future: "asyncio.Future[Encoded]"
+    entered: float
+
+    @property
+    def rows(self) -> int:
+        """How much of a batch it fills: one row, or one a window of long audio."""
+        return len(self.prepared.rows)
+
+
+def next_batch(queue: FairQueue[Job], max_rows: int) -> list[Job]:
+    """Take the next batch out of a queue: at most `max_rows` rows, but at least one item, of one modality.
+
+    The item whose turn it is always goes; those that go with it are, of the next in turn, the ones nearest
+    to its length, so that little is padded. Jobs that nobody waits for any more are dropped on the way.
+    Empty only if nothing was left.
+    """
+    abandoned: list[tuple[Hashable, Job]] = []
+    candidates: list[tuple[Hashable, Job]] = []
+    for flow, job in islice(queue.in_turn(), LOOKAHEAD * max_rows):
+        (abandoned if job.future.cancelled() else candidates).append((flow, job))
+    chosen: list[tuple[Hashable, Job]] = []
+    if candidates:
+        first = candidates[0][1].prepared
+        alike = [entry for entry in candidates if entry[1].prepared.modality == first.modality]
+        alike.sort(key=lambda entry: abs(entry[1].prepared.length - first.length))
+        rows = 0
+        for entry in alike:
+            rows += entry[1].rows
+            if chosen and rows > max_rows:
+                break
+            chosen.append(entry)
+    queue.remove(abandoned + chosen)
+    return [job for _, job in chosen]

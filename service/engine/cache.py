@@ -1,0 +1,50 @@
+"""Vectors of content seen before: identical content is embedded once.
+
+Holds `VectorCache`, least recently used out first, by content hash, modality, encoder fingerprint and
+connector version: a new encoder or connector never meets an old vector.
+"""
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from connectors.modality import Modality
+from service.engine.embedding import Vectors
+
+
+@dataclass(frozen=True, slots=True)
+class CacheKey:
+    """What decides a vector."""
+
+    sha256: str
+    modality: Modality
+    encoder: str
+    connector: str
+
+
+class VectorCache:
+    """A bounded map from `CacheKey` to `Vectors`. Safe from any thread."""
+
+    def __init__(self, max_items: int) -> None:
+        self._max_items = max_items
+        self._items: OrderedDict[CacheKey, Vectors] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def get(self, key: CacheKey) -> Vectors | None:
+        """The vectors of this content, if they are kept."""
+        with self._lock:
+            found = self._items.get(key)
+            if found is not None:
+                self._items.move_to_end(key)
+            return found
+
+    def put(self, key: CacheKey, vectors: Vectors) -> None:
+        """Keep vectors, dropping the least recently used past the bound."""
+        with self._lock:
+            self._items[key] = vectors
+            self._items.move_to_end(key)
+            while len(self._items) > self._max_items:
+                self._items.popitem(last=False)

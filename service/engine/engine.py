@@ -1,0 +1,226 @@
+"""The engine: every request's media through decoding, batching and the encoders.
+
+Holds `Engine`. It is given a unified space and items as requests bring them, and gives an embedding or an
+error for each. The steps are admission, decode pool, vector cache, one worker an encoder: a module each.
+"""
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Callable, Hashable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+from connectors.encoder import Prepared
+from connectors.errors import IsthmusError
+from connectors.media import Limits, sniff
+from connectors.media.source import Source
+from connectors.modality import Modality
+from connectors.space import UnifiedSpace
+from service.engine.admission import Admission
+from service.engine.cache import CacheKey, VectorCache
+from service.engine.cores import available_cores
+from service.engine.decode_pool import DecodePool
+from service.engine.embedding import Embedding, Stages, Vectors
+from service.engine.flights import Flights
+from service.engine.media_input import MediaInput
+from service.engine.probes import probe_media
+from service.engine.worker import EncoderWorker, Matrix
+from service.errors import EncoderFailed
+from service.metrics import Metrics
+from service.settings import Settings
+
+T = TypeVar("T")
+
+log = logging.getLogger("isthmus.engine")
+
+FRESH_SECONDS = 10.0
+"""An encoder that embedded something this lately is known to answer."""
+SUPERVISION_SECONDS = 1.0
+UNKNOWN_LANE = "unknown"
+TEXT_MIME = "text/plain"
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """An item after the decode pool: ready for the encoder, or its vectors if they were known already."""
+
+    key: CacheKey
+    mime: str
+    item: Prepared | Vectors
+
+
+class Engine:
+    """A running engine over one unified space. Make it with `start`; close it when done."""
+
+    def __init__(self, space: UnifiedSpace, settings: Settings, metrics: Metrics) -> None:
+        cores = available_cores()
+        self.space = space
+        self.cache = VectorCache(settings.cache_items)
+        self.admission = Admission(settings.queue_items, settings.queue_bytes)
+        self._settings = settings
+        self._metrics = metrics
+        self._limits = Limits(max_bytes=settings.max_item_bytes)
+        self._pool = DecodePool(settings.decode_threads or cores)
+        self._window = 2 * settings.max_batch
+        self._flights = Flights(self.cache)
+        self._supervisor: asyncio.Task[None] | None = None
+        self._samples: dict[str, Prepared] = {}
+        served = {space.space_of(modality) for modality in space.modalities}
+        self.workers = {
+            name: EncoderWorker(
+                name,
+                self._encode,
+                threads=cores,
+                max_rows=settings.max_batch,
+                batch_seconds=settings.batch_seconds,
+                observe=metrics.batch,
+            )
+            for name in sorted(served)
+        }
+
+    @classmethod
+    async def start(cls, space: UnifiedSpace, settings: Settings, metrics: Metrics) -> "Engine":
+        """An engine whose encoders have each embedded a probe of every modality they serve."""
+        engine = cls(space, settings, metrics)
+        media = probe_media()
+        for modality in space.modalities:
+            name = space.space_of(modality)
+            prepare = partial(space.prepare, modality, media[modality])
+            prepared = (await engine._pool.run("probe", prepare)).value
+            await engine.workers[name].submit("probe", prepared)
+            engine._samples.setdefault(name, prepared)
+        engine._supervisor = asyncio.create_task(engine._supervise())
+        return engine
+
+    async def embed(self, items: Sequence[MediaInput], seconds_left: float) -> list[Embedding | IsthmusError]:
+        """Embed the items of one request: for each its embedding, or what is wrong with it.
+
+        Raises `Overloaded` where there is no room for all of them. Cancelling it takes its items out of
+        every queue.
+        """
+        lanes = [(self._lane(item.likely_modality()), item.size) for item in items]
+        self.admission.enter(lanes, seconds_left)
+        flow = object()
+        window = asyncio.Semaphore(self._window)
+        one_by_one = (
+            self._embed_one(item, lane, flow, window) for item, (lane, _) in zip(items, lanes, strict=True)
+        )
+        if len(items) == 1:
+            return [await next(one_by_one)]
+        return await asyncio.gather(*one_by_one)
+
+    async def run(self, function: Callable[[], T]) -> T:
+        """Run a decoder's work that is no embedding (a thumbnail) in the decode pool, in its turn."""
+        return (await self._pool.run(object(), function)).value
+
+    async def ready(self) -> dict[str, bool]:
+        """For each encoder, whether it answers now."""
+        names = list(self.workers)
+        answers = await asyncio.gather(
+            *(
+                self.workers[name].probe(self._samples[name], FRESH_SECONDS, self._settings.probe_seconds)
+                for name in names
+            )
+        )
+        return dict(zip(names, answers, strict=True))
+
+    def measure(self) -> None:
+        """Bring the gauges up to date."""
+        for name, worker in self.workers.items():
+            self._metrics.queue_depth.labels(name).set(worker.depth)
+            self._metrics.restarts.labels(name).set(worker.restarts)
+        for name, lane in self.admission.lanes.items():
+            self._metrics.admitted.labels(name).set(lane.items)
+            self._metrics.admitted_bytes.labels(name).set(lane.bytes)
+
+    async def close(self) -> None:
+        """Stop every thread, after the batch or item it is at."""
+        if self._supervisor is not None:
+            self._supervisor.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._supervisor
+        for worker in self.workers.values():
+            await asyncio.to_thread(worker.close)
+        await asyncio.to_thread(self._pool.close)
+
+    async def _supervise(self) -> None:
+        while True:
+            await asyncio.sleep(SUPERVISION_SECONDS)
+            for worker in self.workers.values():
+                worker.revive()
+
+    def _lane(self, modality: Modality | None) -> str:
+        if modality is None or modality not in self.space.modalities:
+            return UNKNOWN_LANE
+        return self.space.space_of(modality)
+
+    async def _embed_one(
+        self, item: MediaInput, lane: str, flow: Hashable, window: asyncio.Semaphore
+    ) -> Embedding | IsthmusError:
+        worked = False
+        try:
+            known = self._known_text(item)
+            if known is not None:
+                return known
+            async with window:
+                decoded = await self._pool.run(flow, partial(self._decode, item))
+                key, mime, ready = decoded.value.key, decoded.value.mime, decoded.value.item
+                if isinstance(ready, Vectors):
+                    return self._embedding(key, mime, ready, Stages(decoded.waited, decoded.took), True)
+                worker = self.workers[self.space.space_of(key.modality)]
+                encoded = await self._flights.join(key, partial(worker.submit, flow, ready))
+                worked = True
+            stages = Stages(decoded.waited + encoded.waited, decoded.took, encoded.took)
+            return self._embedding(key, mime, encoded.vectors, stages, False)
+        except IsthmusError as error:
+            return error
+        except Exception:
+            # One item's surprise is not the others'.
+            log.exception("item %s failed", item.name)
+            return EncoderFailed(f"{item.name} could not be embedded, through a fault of the service")
+        finally:
+            self.admission.leave(lane, item.size, worked=worked)
+
+    def _embedding(
+        self, key: CacheKey, mime: str, vectors: Vectors, stages: Stages, cached: bool
+    ) -> Embedding:
+        self._metrics.cache.labels("hit" if cached else "miss").inc()
+        self._metrics.items.labels(key.modality).inc()
+        return Embedding(key.modality, mime, key.sha256, vectors, stages, cached)
+
+    def _known_text(self, item: MediaInput) -> Embedding | None:
+        """The embedding of a text seen before: looked up here and now, without a hop to the pool."""
+        if not isinstance(item.content, str) or "text" not in self.space.modalities:
+            return None
+        key = self._key("text", item.read())
+        vectors = self.cache.get(key)
+        return None if vectors is None else self._embedding(key, TEXT_MIME, vectors, Stages(), True)
+
+    def _key(self, modality: Modality, data: bytes) -> CacheKey:
+        encoder = self.space.encoder_of(modality)
+        digest = hashlib.sha256(data).hexdigest()
+        return CacheKey(digest, modality, encoder.fingerprint, self.space.connector_version)
+
+    def _decode(self, item: MediaInput) -> Decoded:
+        """Read, tell, look up, decode and prepare one item. Runs in the decode pool."""
+        data = item.read()
+        Source(data, item.name, self._limits).check_bytes()
+        mime, modality = TEXT_MIME, item.modality
+        if not isinstance(item.content, str):
+            kind = sniff(data, item.name, item.content_type)
+            mime, modality = kind.mime, item.modality or kind.modality
+        key = self._key(modality or "text", data)
+        vectors = self.cache.get(key)
+        if vectors is not None:
+            return Decoded(key, mime, vectors)
+        media = self.space.decode(key.modality, data, name=item.name, limits=self._limits)
+        return Decoded(key, mime, self.space.prepare(key.modality, media))
+
+    def _encode(self, batch: Sequence[Prepared]) -> tuple[Matrix, Matrix]:
+        """Encoder and connector head in one go, on the worker's thread."""
+        native = self.space.encode_prepared(batch)
+        unified = self.space.project(batch[0].modality, native)
+        return native.numpy(), unified.numpy()

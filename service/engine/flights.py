@@ -1,0 +1,41 @@
+"""Embeddings under way, shared by everyone who sent the same content at the same time."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from service.engine.batch import Encoded
+from service.engine.cache import CacheKey, VectorCache
+
+
+@dataclass(slots=True)
+class Flight:
+    """One job under way, and how many wait for it."""
+
+    future: "asyncio.Future[Encoded]"
+    waiters: int = 0
+
+
+class Flights:
+    """Jobs by content. What lands goes into the cache; what the last waiter leaves is cancelled."""
+
+    def __init__(self, cache: VectorCache) -> None:
+        self._cache = cache
+        self._flights: dict[CacheKey, Flight] = {}
+
+    async def join(self, key: CacheKey, start: "Callable[[], asyncio.Future[Encoded]]") -> Encoded:
+        """Wait for the job of this content, starting it unless it is under way."""
+        flight = self._flights.get(key)
+        if flight is None:
+            flight = self._flights[key] = Flight(start())
+        flight.waiters += 1
+        try:
+            # Shielded: one waiter's cancellation is no business of the others.
+            encoded = await asyncio.shield(flight.future)
+        finally:
+            flight.waiters -= 1
+            if not flight.waiters:
+                flight.future.cancel()
+                self._flights.pop(key, None)
+        self._cache.put(key, encoded.vectors)
+        return encoded

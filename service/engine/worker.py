@@ -1,0 +1,226 @@
+"""The thread that runs one encoder.
+
+Holds `EncoderWorker`: a queue of prepared items and the thread that embeds them, a batch at a time, as soon
+as it is idle. A batch that fails is split until the item to blame fails alone; one that does not fit in
+memory is halved; a thread that dies is noticed and replaced.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Hashable, Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from connectors.encoder import Prepared
+from connectors.errors import IsthmusError
+from connectors.modality import Modality
+from service.engine.batch import Encoded, Job, next_batch
+from service.engine.decode_pool import fail, settle
+from service.engine.embedding import Vectors
+from service.engine.fair_queue import FairQueue
+from service.errors import EncoderFailed, Unavailable
+
+log = logging.getLogger("isthmus.engine")
+
+Matrix = npt.NDArray[np.float32]
+Encode = Callable[[Sequence[Prepared]], tuple[Matrix, Matrix]]
+"""Prepared items of one modality -> native [n, d] and unified [n, D] vectors."""
+
+SPEED_WEIGHT = 0.2
+"""Weight of the latest batch in the measured seconds a row takes."""
+REGROW_AFTER = 64
+"""Good batches after which a batch size that memory had limited is doubled again."""
+
+
+class BatchObserver(Protocol):
+    """Told of each batch that was run."""
+
+    def __call__(self, encoder: str, modality: Modality, items: int, seconds: float) -> None:
+        """One batch of `items` took `seconds`."""
+
+
+class EncoderWorker:
+    """One encoder's queue and thread. `submit` and `probe` are for the event loop."""
+
+    def __init__(
+        self,
+        name: str,
+        encode: Encode,
+        *,
+        threads: int,
+        max_rows: int,
+        batch_seconds: float,
+        observe: BatchObserver,
+    ) -> None:
+        self.name = name
+        self.restarts = 0
+        self._encode = encode
+        self._threads = threads
+        self._max_rows = max_rows
+        self._memory_rows = max_rows
+        self._good_batches = 0
+        self._batch_seconds = batch_seconds
+        self._observe = observe
+        self._row_seconds: dict[Modality, float] = {}
+        self._queue: FairQueue[Job] = FairQueue()
+        self._running: list[Job] = []
+        self._ready = threading.Condition()
+        self._closed = False
+        self._answered = 0.0
+        self._thread = self._start()
+
+    @property
+    def depth(self) -> int:
+        """Items waiting, without those in the batch that runs."""
+        return len(self._queue)
+
+    def submit(self, flow: Hashable, prepared: Prepared) -> "asyncio.Future[Encoded]":
+        """Embed one item in its flow's turn; cancelling the future takes it out of the queue.
+
+        The future raises `EncoderFailed`, or the `MediaError` the encoder raised.
+        """
+        future: asyncio.Future[Encoded] = asyncio.get_running_loop().create_future()
+        with self._ready:
+            if self._closed:
+                raise Unavailable("the service is stopping")
+            self._queue.push(flow, Job(prepared, future, time.perf_counter()))
+            self._ready.notify()
+        return future
+
+    async def probe(self, sample: Prepared, fresh_seconds: float, timeout: float) -> bool:
+        """Whether the encoder answers: it embedded something lately, or embeds `sample` in time."""
+        if self.revive() or time.perf_counter() - self._answered > fresh_seconds:
+            try:
+                async with asyncio.timeout(timeout):
+                    await self.submit("probe", sample)
+            except (TimeoutError, IsthmusError):
+                return False
+        return True
+
+    def revive(self) -> bool:
+        """Start a new thread if the old one died, failing the batch it died with; whether it had."""
+        with self._ready:
+            if self._thread.is_alive() or self._closed:
+                return False
+            lost, self._running = self._running, []
+            self.restarts += 1
+            self._thread = self._start()
+        log.error("the %s encoder's thread died with %d items; it was restarted", self.name, len(lost))
+        for job in lost:
+            self._deliver([job], EncoderFailed(f"the {self.name} encoder stopped while it had this item"))
+        return True
+
+    def close(self) -> None:
+        """Stop the thread after its batch; what still waits fails with `Unavailable`."""
+        with self._ready:
+            self._closed = True
+            waiting = [job for _, job in self._queue.in_turn()]
+            self._queue = FairQueue()
+            self._ready.notify_all()
+        self._deliver(waiting, Unavailable("the service is stopping"))
+        self._thread.join()
+
+    def _start(self) -> threading.Thread:
+        thread = threading.Thread(target=self._work, name=f"encoder-{self.name}", daemon=True)
+        thread.start()
+        return thread
+
+    def _work(self) -> None:
+        torch.set_num_threads(self._threads)
+        while True:
+            with self._ready:
+                while not self._queue and not self._closed:
+                    self._ready.wait()
+                if self._closed:
+                    return
+                self._running = next_batch(self._queue, self._rows_allowed())
+            if self._running:
+                self._run(self._running)
+            self._running = []
+
+    def _rows_allowed(self) -> int:
+        """Rows of the next batch: what memory takes and, at the speed measured, what is done in time."""
+        slowest = max(self._row_seconds.values(), default=0.0)
+        in_time = int(self._batch_seconds / slowest) if slowest else self._max_rows
+        return max(1, min(self._max_rows, self._memory_rows, in_time))
+
+    def _run(self, jobs: list[Job]) -> None:
+        started = time.perf_counter()
+        try:
+            native, unified = self._encode([job.prepared for job in jobs])
+        except Exception as error:
+            self._run_split(jobs, error)
+            return
+        took = time.perf_counter() - started
+        self._measure(jobs, took)
+        encoded = [
+            Encoded(
+                # Copies: a row must not keep its whole batch in memory.
+                Vectors(native[i].copy(), unified[i].copy(), _tokens(job.prepared)),
+                waited=started - job.entered,
+                took=took,
+            )
+            for i, job in enumerate(jobs)
+        ]
+        self._deliver(jobs, encoded)
+
+    def _run_split(self, jobs: list[Job], error: Exception) -> None:
+        """Run a failed batch again in halves; a single item that fails takes the blame."""
+        if _is_out_of_memory(error):
+            self._memory_rows = max(1, sum(job.rows for job in jobs) // 2)
+            self._good_batches = 0
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+        if len(jobs) > 1:
+            half = len(jobs) // 2
+            self._run(jobs[:half])
+            self._run(jobs[half:])
+        elif isinstance(error, IsthmusError):
+            self._deliver(jobs, error)
+        else:
+            log.exception("the %s encoder failed on an item", self.name, exc_info=error)
+            self._deliver(jobs, EncoderFailed(f"the {self.name} encoder failed on this item"))
+
+    def _measure(self, jobs: list[Job], took: float) -> None:
+        modality = jobs[0].prepared.modality
+        row_seconds = took / sum(job.rows for job in jobs)
+        before = self._row_seconds.get(modality, row_seconds)
+        self._row_seconds[modality] = before + (row_seconds - before) * SPEED_WEIGHT
+        self._answered = time.perf_counter()
+        self._good_batches += 1
+        if self._good_batches % REGROW_AFTER == 0:
+            self._memory_rows = min(self._max_rows, self._memory_rows * 2)
+        self._observe(self.name, modality, len(jobs), took)
+
+    @staticmethod
+    def _deliver(jobs: Sequence[Job], outcome: Sequence[Encoded] | IsthmusError) -> None:
+        """Settle the jobs' futures on their event loop, in one hop."""
+        if not jobs:
+            return
+
+        def settle_all() -> None:
+            if isinstance(outcome, IsthmusError):
+                for job in jobs:
+                    fail(job.future, outcome)
+            else:
+                for job, encoded in zip(jobs, outcome, strict=True):
+                    settle(job.future, encoded)
+
+        loop = jobs[0].future.get_loop()
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(settle_all)
+
+
+def _tokens(prepared: Prepared) -> int:
+    return prepared.length if prepared.modality == "text" else 0
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "allocate memory" in str(error)

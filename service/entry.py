@@ -1,0 +1,134 @@
+"""One item of an embed request with what goes with it, from the body to the index.
+
+Holds `Entry` and the steps that are the same however the body was written: embedding entries, writing them to
+the media store and the index, and wording the outcome.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from connectors.errors import IsthmusError
+from service.bodies import Metadata
+from service.engine.embedding import Embedding
+from service.engine.media_input import MediaInput
+from service.error_replies import item_body
+from service.errors import BatchFailed, InvalidRequest, ItemError
+from service.index.protocol import Point
+from service.request_context import RequestContext
+from service.runtime import Runtime
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Entry:
+    """One item to embed; `item` is the error where its body already could not be read."""
+
+    item: MediaInput | IsthmusError
+    id: str | None = None
+    metadata: Metadata | None = None
+
+
+Outcome = Embedding | IsthmusError
+
+
+def check_entries(entries: Sequence[Entry], max_items: int) -> None:
+    """Raise `InvalidRequest` for no items, too many, or two with one id."""
+    check_count(len(entries), max_items, "items")
+    seen: dict[str, int] = {}
+    for index, entry in enumerate(entries):
+        if entry.id is not None and seen.setdefault(entry.id, index) != index:
+            raise InvalidRequest(f"items {seen[entry.id]} and {index} have the same id {entry.id!r}", "ids")
+
+
+def check_count(count: int, max_items: int, param: str) -> None:
+    """Raise `InvalidRequest` for a request of no items, or of too many."""
+    if not count:
+        raise InvalidRequest("there is nothing to embed: send at least one item", param)
+    if count > max_items:
+        raise InvalidRequest(f"{count} items are too many for one request; the limit is {max_items}", param)
+
+
+async def embed_inputs(
+    runtime: Runtime,
+    context: RequestContext,
+    inputs: Sequence[MediaInput | IsthmusError],
+    seconds_left: float,
+) -> list[Outcome]:
+    """Embed the inputs that could be read, keeping every error at its place."""
+    outcomes: list[Outcome | None] = [each if isinstance(each, IsthmusError) else None for each in inputs]
+    readable = [each for each in inputs if not isinstance(each, IsthmusError)]
+    embedded = iter(await runtime.engine.embed(readable, seconds_left))
+    complete = [next(embedded) if outcome is None else outcome for outcome in outcomes]
+    context.add(each.stages for each in complete if isinstance(each, Embedding))
+    return complete
+
+
+def raise_if_all_failed(outcomes: Sequence[Outcome]) -> None:
+    """Raise `BatchFailed` unless at least one item went well."""
+    errors = [ItemError(i, each) for i, each in enumerate(outcomes) if isinstance(each, IsthmusError)]
+    if len(errors) == len(outcomes):
+        raise BatchFailed(errors)
+
+
+async def store(
+    runtime: Runtime,
+    context: RequestContext,
+    collection: str,
+    entries: Sequence[Entry],
+    outcomes: Sequence[Outcome],
+) -> None:
+    """Write what was embedded: media first, so that no indexed point ever lacks its own."""
+    space = runtime.space
+    connector = space.connector_version
+    created = datetime.now(UTC).isoformat(timespec="milliseconds")
+
+    def write() -> None:
+        points: dict[str, Point] = {}
+        for entry, outcome in zip(entries, outcomes, strict=True):
+            if isinstance(outcome, IsthmusError) or isinstance(entry.item, IsthmusError):
+                continue
+            data = entry.item.read()
+            payload: dict[str, Any] = {
+                "media": runtime.media.put(data),
+                "mime": outcome.mime,
+                "sha256": outcome.sha256,
+                "name": entry.item.filename,
+                "metadata": entry.metadata or {},
+                "connector": connector,
+                "created": created,
+            }
+            if outcome.modality == "text":
+                payload["text"] = data.decode("utf-8")
+            point_id = entry.id or outcome.sha256
+            points[point_id] = Point(
+                point_id,
+                outcome.modality,
+                space.space_of(outcome.modality),
+                outcome.vectors.unified,
+                outcome.vectors.native,
+                payload,
+            )
+        runtime.index.upsert(collection, list(points.values()), connector)
+
+    await runtime.call_index(context, partial(write))
+
+
+def item_reply(index: int, entry: Entry, outcome: Outcome, with_vector: bool) -> dict[str, Any]:
+    """What the reply says of one item."""
+    if isinstance(outcome, IsthmusError):
+        return {
+            "index": index,
+            "id": entry.id,
+            "modality": None,
+            "error": item_body(outcome, f"items[{index}]"),
+        }
+    reply: dict[str, Any] = {
+        "index": index,
+        "id": entry.id or outcome.sha256,
+        "modality": outcome.modality,
+    }
+    if with_vector:
+        reply["vector"] = outcome.vectors.unified.tolist()
+    return reply

@@ -1,0 +1,108 @@
+"""The arithmetic of search: one vector out of several, one ranking out of several modalities.
+
+Pure functions over vectors and hits. Cosines of different pairs of modalities are not comparable; the scores
+that the space's calibration makes of them are, and those rank.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic_core import to_json
+
+from connectors.calibration import Calibration
+from connectors.modality import Modality
+from service.errors import InvalidRequest
+from service.index.protocol import Hit, StoredPoint
+
+Vector = npt.NDArray[np.float32]
+
+LEAST_NORM = 1e-6
+"""A combination shorter than this points nowhere."""
+_MISSING = object()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QueryPart:
+    """One part of a query: a unit vector [D], its weight, and its modality where it has one."""
+
+    vector: Vector
+    weight: float
+    modality: Modality | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ranked:
+    """A hit with the score it is ranked by, 0 to 1."""
+
+    hit: Hit
+    score: float
+
+
+def combine(parts: Sequence[QueryPart]) -> Vector:
+    """The weighted sum of the parts' vectors, normalised: float32 [D].
+
+    Raises `InvalidRequest` where the parts cancel out.
+    """
+    total = np.sum([part.weight * part.vector.astype(np.float64) for part in parts], axis=0)
+    norm = float(np.linalg.norm(total))
+    if norm < LEAST_NORM * max(abs(part.weight) for part in parts) or norm == 0.0:
+        raise InvalidRequest("the parts of the query cancel each other out; change their weights", "query")
+    combined: Vector = (total / norm).astype(np.float32)
+    return combined
+
+
+def score(
+    calibration: Calibration, parts: Sequence[QueryPart], target: Modality, cosines: Sequence[float]
+) -> list[float]:
+    """Scores of hits of one modality. A query of several modalities has the mean of their curves.
+
+    The mean is over the parts that attract, by weight, and never reorders hits of one modality.
+    """
+    attracting = [part for part in parts if part.weight > 0] or list(parts)
+    values = torch.tensor(cosines, dtype=torch.float64)
+    total = torch.zeros_like(values)
+    for part in attracting:
+        # A vector given as such has no modality, and so no fitted curve.
+        curves, query = (calibration, part.modality) if part.modality else (Calibration.none(), target)
+        total += abs(part.weight) * curves.score(query, target, values)
+    mean: list[float] = (total / sum(abs(part.weight) for part in attracting)).tolist()
+    return mean
+
+
+def merge(ranked: Iterable[Ranked], quota: int | None) -> list[Ranked]:
+    """One ranking of several, best first; with a quota, of each modality only that many."""
+    best_first = sorted(ranked, key=lambda each: (-each.score, each.hit.point.id))
+    if quota is None:
+        return best_first
+    taken: dict[Modality, int] = {}
+    kept = []
+    for each in best_first:
+        modality = each.hit.point.modality
+        taken[modality] = taken.get(modality, 0) + 1
+        if taken[modality] <= quota:
+            kept.append(each)
+    return kept
+
+
+def best_of_each(ranked: Iterable[Ranked], field: str) -> list[tuple[Any, Ranked]]:
+    """The best hit of every value of a field, with the value; hits without the field are left out."""
+    groups: dict[bytes, tuple[Any, Ranked]] = {}
+    for each in ranked:
+        value = field_of(each.hit.point, field)
+        if value is not _MISSING and value is not None:
+            groups.setdefault(to_json(value), (value, each))
+    return list(groups.values())
+
+
+def field_of(point: StoredPoint, field: str) -> Any:
+    """A field of a point by its path (`modality`, `name`, `metadata.album`), or a mark that it is missing."""
+    value: Any = {**point.payload, "id": point.id, "modality": point.modality, "space": point.space}
+    for part in field.split("."):
+        if not isinstance(value, Mapping) or part not in value:
+            return _MISSING
+        value = value[part]
+    return value

@@ -1,0 +1,124 @@
+"""`POST /v1/embeddings` and `GET /v1/models`: OpenAI's interface, for media of every kind."""
+
+import base64
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from connectors.errors import IsthmusError
+from service.answering import answer_within
+from service.bodies import EmbeddingsBody, OneMedia
+from service.engine.embedding import Embedding
+from service.engine.media_input import MediaInput
+from service.entry import check_count, embed_inputs
+from service.errors import BatchFailed, InvalidRequest, ItemError
+from service.json_reply import JsonReply
+from service.openapi import example_reply, request_body
+from service.request_context import context_of, seconds_left
+from service.request_reader import read_json
+from service.runtime import runtime_of
+
+router = APIRouter(prefix="/v1", tags=["OpenAI"])
+
+EXAMPLES = {
+    "a text": {"model": "compact", "input": "a dog barks"},
+    "a text and an image": {
+        "model": "compact",
+        "input": ["a dog barks", {"image": "data:image/png;base64,iVBORw0KGgo..."}],
+        "dimensions": 128,
+        "encoding_format": "base64",
+    },
+}
+REPLY = {
+    "object": "list",
+    "data": [{"object": "embedding", "index": 0, "embedding": [0.013, -0.072, 0.005]}],
+    "model": "compact",
+    "usage": {"prompt_tokens": 5, "total_tokens": 5},
+}
+MODELS = {
+    "object": "list",
+    "data": [{"id": "compact", "object": "model", "created": 0, "owned_by": "isthmus"}],
+}
+
+
+@router.post(
+    "/embeddings",
+    summary="Embed, OpenAI-compatible",
+    responses=example_reply(REPLY),
+    openapi_extra=request_body(EmbeddingsBody, EXAMPLES),
+)
+async def embeddings(request: Request) -> Response:
+    """Unified vectors of texts and typed media objects. All items must go well; nothing is stored.
+
+    `dimensions` keeps the first ones and normalises again. `usage` counts the tokens of texts.
+    """
+    runtime, context = runtime_of(request), context_of(request)
+    runtime.check_ready()
+    body = await read_json(request, EmbeddingsBody)
+    dimensions = body.dimensions or runtime.space.dim
+    if dimensions > runtime.space.dim:
+        raise InvalidRequest(f"dimensions is {dimensions}; vectors have {runtime.space.dim}", "dimensions")
+    inputs = _inputs(body)
+    check_count(len(inputs), runtime.settings.max_items, "input")
+
+    async def work() -> dict[str, Any]:
+        left = seconds_left(request, runtime.settings.request_timeout)
+        outcomes = await embed_inputs(runtime, context, inputs, left)
+        errors = [ItemError(i, each) for i, each in enumerate(outcomes) if isinstance(each, IsthmusError)]
+        if errors:
+            raise BatchFailed(errors, "input")
+        embedded = [each for each in outcomes if isinstance(each, Embedding)]
+        tokens = sum(each.vectors.tokens for each in embedded)
+        as_base64 = body.encoding_format == "base64"
+        return {
+            "object": "list",
+            "data": [
+                {
+                    "object": "embedding",
+                    "index": i,
+                    "embedding": _written(truncate(each.vectors.unified, dimensions), as_base64),
+                }
+                for i, each in enumerate(embedded)
+            ],
+            "model": runtime.space.name,
+            "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+        }
+
+    return JsonReply(await answer_within(request, runtime.settings.request_timeout, work()))
+
+
+@router.get("/models", summary="List models, OpenAI-compatible", responses=example_reply(MODELS))
+async def models(request: Request) -> Response:
+    """The bundle in use, as a model."""
+    model = {"id": runtime_of(request).space.name, "object": "model", "created": 0, "owned_by": "isthmus"}
+    return JsonReply({"object": "list", "data": [model]})
+
+
+def truncate(vector: npt.NDArray[np.float32], dimensions: int) -> npt.NDArray[np.float32]:
+    """The first `dimensions` of a vector [D], L2-normalised again."""
+    if dimensions == len(vector):
+        return vector
+    first = vector[:dimensions]
+    norm = float(np.linalg.norm(first))
+    return first / np.float32(norm) if norm else first
+
+
+def _inputs(body: EmbeddingsBody) -> list[MediaInput | IsthmusError]:
+    given = body.input if isinstance(body.input, list) else [body.input]
+    return [
+        each.media_input(f"input[{i}]")
+        if isinstance(each, OneMedia)
+        else MediaInput.text(each, f"input[{i}]")
+        for i, each in enumerate(given)
+    ]
+
+
+def _written(vector: npt.NDArray[np.float32], as_base64: bool) -> str | list[float]:
+    if as_base64:
+        return base64.b64encode(vector.astype("<f4").tobytes()).decode("ascii")
+    values: list[float] = vector.tolist()
+    return values

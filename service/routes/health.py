@@ -1,0 +1,47 @@
+"""`/livez`, `/readyz` and `/metrics`: what orchestrators and Prometheus ask."""
+
+from fastapi import APIRouter
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.json_reply import JsonReply
+from service.openapi import example_reply
+from service.runtime import runtime_of
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/livez", summary="Whether the process lives", responses=example_reply({"status": "alive"}))
+async def livez() -> Response:
+    """200 as long as the event loop turns."""
+    return JsonReply({"status": "alive"})
+
+
+@router.get(
+    "/readyz",
+    summary="Whether requests are answered",
+    responses=example_reply(
+        {
+            "status": "ready",
+            "bundle": "compact",
+            "connector": "exmcr-3f1a9c04d2b7",
+            "modalities": ["text", "image", "audio", "point_cloud"],
+            "encoders": {"clip": "ok", "clap": "ok", "ulip": "ok"},
+            "index": "ok",
+        }
+    ),
+)
+async def readyz(request: Request) -> Response:
+    """200 if every encoder embedded something in the last seconds, or a probe now, and the index answers.
+
+    503 while loading or draining, and when any of them is silent.
+    """
+    ready, report = await runtime_of(request).health()
+    return JsonReply(report, 200 if ready else 503, {} if ready else {"retry-after": "2"})
+
+
+@router.get("/metrics", summary="Metrics in Prometheus' format", response_class=Response)
+async def metrics(request: Request) -> Response:
+    """Histograms of requests, stages and batches; gauges of the queues; counters of cache and rejections."""
+    return Response(runtime_of(request).exposition(), media_type=CONTENT_TYPE_LATEST)

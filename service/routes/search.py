@@ -1,0 +1,130 @@
+"""`POST /search`: media of any kind, stored points or vectors in; points of any kind out."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.answering import answer_within
+from service.bodies import FormSearchParams, QueryItem, SearchBody, SearchParams
+from service.engine.media_input import MediaInput
+from service.errors import InvalidRequest
+from service.json_reply import JsonReply
+from service.openapi import example_reply, request_body
+from service.point_reply import point_reply
+from service.request_context import context_of, seconds_left
+from service.request_reader import Form, is_multipart, read_form, read_json
+from service.runtime import Runtime, runtime_of
+from service.search import check_depth, resolve, search
+
+router = APIRouter(tags=["search"])
+
+MAX_PARTS = 64
+EXAMPLES = {
+    "pictures of a text": {
+        "query": [{"text": "a dog barks"}],
+        "target_modalities": ["image"],
+        "limit": 5,
+    },
+    "a stored picture, at night, without cars": {
+        "query": [
+            {"id": "photo-17", "weight": 1.0},
+            {"text": "at night", "weight": 0.5},
+            {"text": "cars", "weight": -0.3},
+        ],
+        "filter": {"must": [{"key": "metadata.album", "match": {"value": "yard"}}]},
+    },
+}
+FORM = {
+    "files": {"type": "array", "items": {"type": "string", "format": "binary"}},
+    "texts": {"type": "array", "items": {"type": "string"}},
+    "params": {"type": "string", "description": 'JSON: FormSearchParams, such as {"limit": 5}'},
+}
+REPLY = {
+    "hits": [
+        {
+            "id": "photo-17",
+            "modality": "image",
+            "score": 0.83,
+            "cosine": 0.31,
+            "mime": "image/jpeg",
+            "name": "dog.jpg",
+            "metadata": {"album": "yard"},
+            "media_url": "/media/photo-17",
+        }
+    ],
+    "timing_ms": {"queue": 0.2, "decode": 0.4, "inference": 6.1, "index": 2.0, "total": 9.3},
+}
+
+
+@router.post(
+    "/search",
+    summary="Search with media of any kind",
+    responses=example_reply(REPLY),
+    openapi_extra=request_body(SearchBody, EXAMPLES, FORM),
+)
+async def search_points(request: Request) -> Response:
+    """Find stored points of every modality with a text, an image, a sound, a point cloud, or several of them.
+
+    `score` (0 to 1) is calibrated for each pair of modalities, so that hits of all of them are ranked
+    together; `cosine` is the raw one.
+    """
+    runtime = runtime_of(request)
+    runtime.check_ready()
+    if is_multipart(request):
+        async with read_form(request, MAX_PARTS) as form:
+            params = _form_params(form)
+            return await _search(request, runtime, _form_query(form, params), params)
+    body = await read_json(request, SearchBody)
+    return await _search(request, runtime, body.query, body)
+
+
+async def _search(
+    request: Request,
+    runtime: Runtime,
+    query: Sequence[QueryItem | tuple[MediaInput, float]],
+    params: SearchParams,
+) -> Response:
+    settings, context = runtime.settings, context_of(request)
+    check_depth(params, settings.max_results)
+
+    async def work() -> dict[str, Any]:
+        left = seconds_left(request, settings.request_timeout)
+        parts = await resolve(runtime, context, query, params.collection, left)
+        hits = []
+        for group, ranked in await search(runtime, context, parts, params):
+            reply = point_reply(ranked.hit.point, params.collection, params.with_vectors)
+            reply |= {"score": ranked.score, "cosine": ranked.hit.cosine}
+            if params.group_by is not None:
+                reply["group"] = group
+            hits.append(reply)
+        return {"hits": hits, "timing_ms": context.milliseconds()}
+
+    return JsonReply(await answer_within(request, settings.request_timeout, work()))
+
+
+def _form_params(form: Form) -> FormSearchParams:
+    unknown = sorted(set(form.fields) - {"params"})
+    if unknown:
+        raise InvalidRequest(
+            f"there is no form field {unknown[0]!r}; there are files, texts and params", unknown[0]
+        )
+    params = form.json("params", FormSearchParams)
+    return params if isinstance(params, FormSearchParams) else FormSearchParams()
+
+
+def _form_query(form: Form, params: FormSearchParams) -> list[QueryItem | tuple[MediaInput, float]]:
+    weights = params.weights if params.weights is not None else [1.0] * len(form.media)
+    if len(weights) != len(form.media):
+        raise InvalidRequest(
+            f"weights has {len(weights)} entries for {len(form.media)} files and texts", "params.weights"
+        )
+    query: list[QueryItem | tuple[MediaInput, float]] = [
+        *zip(form.media, weights, strict=True),
+        *params.query,
+    ]
+    if not query:
+        raise InvalidRequest("the query is empty: send files, texts or params.query", "query")
+    return query

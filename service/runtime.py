@@ -1,0 +1,170 @@
+"""Everything a running service owns, from loading to draining.
+
+Holds `Runtime`: the settings, the metrics and, once loaded, the engine, the index and the media store. Routes
+ask it for what they need and get `Unavailable` while it is not there.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Literal, TypeVar
+
+import torch
+from starlette.requests import Request
+
+from connectors.bundle import load_bundle
+from connectors.space import UnifiedSpace
+from service.engine.engine import Engine
+from service.errors import Unavailable
+from service.index.opening import open_index
+from service.index.protocol import Index, Layout
+from service.media_store import MediaStore
+from service.metrics import Metrics
+from service.request_context import RequestContext
+from service.settings import Settings
+
+log = logging.getLogger("isthmus")
+
+T = TypeVar("T")
+Phase = Literal["loading", "ready", "draining", "failed"]
+
+
+class Runtime:
+    """The resources of one service process. `load` fills it, `close` empties it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.phase: Phase = "loading"
+        self.failure: Exception | None = None
+        self._engine: Engine | None = None
+        self._index: Index | None = None
+        self._media: MediaStore | None = None
+        self._index_threads = ThreadPoolExecutor(settings.index_threads, thread_name_prefix="index")
+
+    @property
+    def engine(self) -> Engine:
+        """The engine. Raises `Unavailable` while loading or draining."""
+        if self._engine is None or self.phase != "ready":
+            raise Unavailable(f"the service is {self.phase}; try again")
+        return self._engine
+
+    @property
+    def space(self) -> UnifiedSpace:
+        """The unified space. Raises `Unavailable` while loading or draining."""
+        return self.engine.space
+
+    @property
+    def index(self) -> Index:
+        """The vector index; call it through `call_index`. Raises `Unavailable` until it is open."""
+        if self._index is None:
+            raise Unavailable(f"the service is {self.phase}; try again")
+        return self._index
+
+    @property
+    def media(self) -> MediaStore:
+        """The media store; call it through `call_index`. Raises `Unavailable` until it is open."""
+        if self._media is None:
+            raise Unavailable(f"the service is {self.phase}; try again")
+        return self._media
+
+    async def call_index(self, context: RequestContext, function: Callable[[], T]) -> T:
+        """Run a call to the index or the media store on a thread of their own, and time it."""
+        with context.indexing():
+            return await asyncio.get_running_loop().run_in_executor(self._index_threads, function)
+
+    async def load(self) -> None:
+        """Load the bundle, open the index and warm the encoders up; the phase tells how it went."""
+        started = time.perf_counter()
+        settings = self.settings
+        try:
+            torch.set_float32_matmul_precision(settings.precision)
+            space = await asyncio.to_thread(
+                partial(load_bundle, settings.bundle, connectors=settings.connectors, device=settings.device)
+            )
+            settings.data_dir.mkdir(parents=True, exist_ok=True)
+            self._media = MediaStore(settings.data_dir / "media")
+            self._index = await asyncio.to_thread(
+                partial(
+                    open_index,
+                    _layout(space),
+                    data_dir=settings.data_dir,
+                    url=settings.qdrant_url,
+                    api_key=settings.qdrant_api_key,
+                )
+            )
+            self._engine = await Engine.start(space, settings, self.metrics)
+        except Exception as error:
+            self.failure = error
+            self.phase = "failed"
+            raise
+        if self.phase == "loading":
+            self.phase = "ready"
+        log.info(
+            "ready after %.1f s: bundle %s, connector %s, %s",
+            time.perf_counter() - started,
+            space.name,
+            space.connector_version,
+            ", ".join(space.modalities),
+        )
+
+    def check_ready(self) -> None:
+        """Raise `Unavailable` while loading or draining, before a body is read for nothing."""
+        _ = self.engine
+
+    def model(self) -> dict[str, str]:
+        """What embeds, as replies name it."""
+        return {"bundle": self.space.name, "connector": self.space.connector_version}
+
+    def drain(self) -> None:
+        """Take no new work; what runs may end."""
+        self.phase = "draining"
+
+    async def health(self) -> tuple[bool, dict[str, object]]:
+        """Whether the service can answer now, and what each part says."""
+        engine, index = self._engine, self._index
+        if self.phase != "ready" or engine is None or index is None:
+            return False, {"status": self.phase}
+        encoders = await engine.ready()
+        try:
+            async with asyncio.timeout(self.settings.probe_seconds):
+                index_answers = await asyncio.to_thread(index.healthy)
+        except TimeoutError:
+            index_answers = False
+        ready = all(encoders.values()) and index_answers
+        return ready, {
+            "status": "ready" if ready else "unhealthy",
+            "bundle": engine.space.name,
+            "connector": engine.space.connector_version,
+            "modalities": list(engine.space.modalities),
+            "encoders": {name: "ok" if answers else "silent" for name, answers in encoders.items()},
+            "index": "ok" if index_answers else "silent",
+        }
+
+    def exposition(self) -> bytes:
+        """The metrics, with the gauges brought up to date."""
+        if self._engine is not None:
+            self._engine.measure()
+        return self.metrics.exposition()
+
+    async def close(self) -> None:
+        """Let go of everything, in the order of its use."""
+        if self._engine is not None:
+            await self._engine.close()
+        await asyncio.to_thread(self._index_threads.shutdown)
+        if self._index is not None:
+            await asyncio.to_thread(self._index.close)
+
+
+def runtime_of(request: Request) -> Runtime:
+    """The runtime of the app that a request came to."""
+    runtime: Runtime = request.app.state.runtime
+    return runtime
+
+
+def _layout(space: UnifiedSpace) -> Layout:
+    natives = {space.space_of(m): space.encoder_of(m).dim for m in space.modalities}
+    return Layout(dim=space.dim, natives=natives, connector=space.connector_version)

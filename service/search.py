@@ -1,0 +1,171 @@
+"""Search, from a query's parts to ranked hits.
+
+Given the runtime, the parts and the parameters, `search` asks the index for each modality and merges what it
+gives; `resolve` turns a query as it was written into parts.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+
+from connectors.errors import IsthmusError
+from connectors.modality import MODALITIES, Modality
+from service.bodies import QueryItem, SearchParams
+from service.engine.media_input import MediaInput
+from service.entry import embed_inputs
+from service.errors import BatchFailed, InvalidRequest, ItemError, NotFound
+from service.index.protocol import Hit, StoredPoint
+from service.ranking import QueryPart, Ranked, best_of_each, combine, merge, score
+from service.request_context import RequestContext
+from service.runtime import Runtime
+
+MAX_DEPTH = 10_000
+"""How deep one modality's results are looked into: `offset` and `limit` together stay below it."""
+GROUP_OVERFETCH = 4
+
+
+async def resolve(
+    runtime: Runtime,
+    context: RequestContext,
+    items: Sequence[QueryItem | tuple[MediaInput, float]],
+    collection: str,
+    seconds_left: float,
+) -> list[QueryPart]:
+    """The parts of a query, given as JSON items or as uploaded media with weights.
+
+    Raises `BatchFailed` telling of every item that cannot be used.
+    """
+    parts: list[QueryPart | IsthmusError | None] = [None] * len(items)
+    inputs: dict[int, MediaInput | IsthmusError] = {}
+    weights: list[float] = []
+    for i, item in enumerate(items):
+        if isinstance(item, tuple):
+            inputs[i], weight = item
+            weights.append(weight)
+            continue
+        weights.append(item.weight)
+        if item.modality() is not None:
+            inputs[i] = item.media_input(f"query[{i}]")
+        elif item.vector is not None:
+            parts[i] = _given_vector(runtime, item, i)
+    stored_ids = {i: item.id for i, item in enumerate(items) if isinstance(item, QueryItem) and item.id}
+    for i, part in (await _stored_vectors(runtime, context, collection, stored_ids, weights)).items():
+        parts[i] = part
+    if inputs:
+        outcomes = await embed_inputs(runtime, context, list(inputs.values()), seconds_left)
+        for i, outcome in zip(inputs, outcomes, strict=True):
+            if isinstance(outcome, IsthmusError):
+                parts[i] = outcome
+            else:
+                parts[i] = QueryPart(outcome.vectors.unified, weights[i], outcome.modality)
+    errors = [ItemError(i, part) for i, part in enumerate(parts) if isinstance(part, IsthmusError)]
+    if errors:
+        raise BatchFailed(errors, "query")
+    return [part for part in parts if isinstance(part, QueryPart)]
+
+
+async def search(
+    runtime: Runtime, context: RequestContext, parts: Sequence[QueryPart], params: SearchParams
+) -> list[tuple[object, Ranked]]:
+    """The hits asked for, best first, each with its group's value (None without `group_by`)."""
+    vector = combine(parts)
+    targets: Sequence[Modality] = list(dict.fromkeys(params.target_modalities or MODALITIES))
+    wanted = params.offset + params.limit
+    depth = wanted if params.group_by is None else min(wanted * GROUP_OVERFETCH, MAX_DEPTH)
+    while True:
+        found = await asyncio.gather(
+            *(
+                runtime.call_index(
+                    context,
+                    partial(
+                        runtime.index.search,
+                        params.collection,
+                        vector,
+                        depth,
+                        modality=target,
+                        where=params.filter,
+                        with_vectors=params.with_vectors,
+                        connector=runtime.space.connector_version,
+                    ),
+                )
+                for target in targets
+            )
+        )
+        ranked = merge(_ranked(runtime, parts, params, targets, found), params.quota)
+        if params.group_by is None:
+            return [(None, each) for each in ranked[params.offset : wanted]]
+        groups = best_of_each(ranked, params.group_by)
+        exhausted = all(len(hits) < depth for hits in found)
+        if len(groups) >= wanted or exhausted or depth >= MAX_DEPTH:
+            return groups[params.offset : wanted]
+        depth = min(depth * GROUP_OVERFETCH, MAX_DEPTH)
+
+
+def check_depth(params: SearchParams, max_results: int) -> None:
+    """Raise `InvalidRequest` for a limit, or an offset and limit, past what is served."""
+    if params.limit > max_results:
+        raise InvalidRequest(f"limit is {params.limit}; at most {max_results} are served", "limit")
+    if params.offset + params.limit > MAX_DEPTH:
+        raise InvalidRequest(
+            f"offset and limit together are {params.offset + params.limit}; at most {MAX_DEPTH} are served; "
+            "narrow the search with a filter",
+            "offset",
+        )
+
+
+def _ranked(
+    runtime: Runtime,
+    parts: Sequence[QueryPart],
+    params: SearchParams,
+    targets: Sequence[Modality],
+    found: Sequence[Sequence[Hit]],
+) -> list[Ranked]:
+    ranked = []
+    for target, hits in zip(targets, found, strict=True):
+        scores = score(runtime.space.calibration, parts, target, [hit.cosine for hit in hits])
+        ranked += [
+            Ranked(hit, value)
+            for hit, value in zip(hits, scores, strict=True)
+            if params.score_threshold is None or value >= params.score_threshold
+        ]
+    return ranked
+
+
+def _given_vector(runtime: Runtime, item: QueryItem, index: int) -> QueryPart | IsthmusError:
+    vector = np.asarray(item.vector, dtype=np.float32)
+    dim = runtime.space.dim
+    norm = float(np.linalg.norm(vector))
+    if vector.shape != (dim,) or not np.isfinite(norm) or norm == 0.0:
+        return InvalidRequest(
+            f"query[{index}].vector has {vector.size} numbers and length {norm:g}; "
+            f"give {dim} finite numbers that are not all zero",
+            f"query[{index}].vector",
+        )
+    return QueryPart(vector / norm, item.weight, None)
+
+
+async def _stored_vectors(
+    runtime: Runtime,
+    context: RequestContext,
+    collection: str,
+    ids: dict[int, str],
+    weights: Sequence[float],
+) -> dict[int, QueryPart | IsthmusError]:
+    if not ids:
+        return {}
+    points = await runtime.call_index(
+        context, partial(runtime.index.get, collection, list(ids.values()), with_vectors=True)
+    )
+    by_id: dict[str, StoredPoint] = {point.id: point for point in points}
+    parts: dict[int, QueryPart | IsthmusError] = {}
+    for i, point_id in ids.items():
+        point = by_id.get(point_id)
+        if point is None or point.unified is None:
+            parts[i] = NotFound(
+                f"there is no point {point_id!r} in collection {collection!r}", f"query[{i}].id"
+            )
+        else:
+            parts[i] = QueryPart(point.unified, weights[i], point.modality)
+    return parts

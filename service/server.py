@@ -1,0 +1,82 @@
+"""The server process: uvicorn around the app, with a truthful start and an orderly stop.
+
+`serve` runs until it is told to stop. On SIGTERM the service says so on `/readyz`, takes no new work, lets
+what runs end within `drain_seconds`, and closes everything.
+"""
+
+import asyncio
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import uvicorn
+
+from connectors.errors import IsthmusError
+from service.app import create_app
+from service.runtime import Runtime
+from service.settings import Settings
+
+SWITCH_SECONDS = 0.0005
+"""How soon a busy thread hands the interpreter to the event loop; Python's own 5 ms would be felt."""
+
+
+class Server(uvicorn.Server):
+    """A uvicorn server that tells the runtime when it is asked to stop, and stops if loading fails."""
+
+    def __init__(self, config: uvicorn.Config, runtime: Runtime) -> None:
+        super().__init__(config)
+        self._runtime = runtime
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Handle the signals that ask to stop; having stopped is then success, not death by signal."""
+        before = {sig: signal.signal(sig, self.handle_exit) for sig in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for sig, handler in before.items():
+                signal.signal(sig, handler)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Drain from the first signal on."""
+        self._runtime.drain()
+        super().handle_exit(sig, frame)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Called ten times a second; true when it is time to stop."""
+        return self._runtime.phase == "failed" or await super().on_tick(counter)
+
+
+def serve(settings: Settings) -> int:
+    """Serve until stopped; the exit status. Prints the address once it listens."""
+    logging.basicConfig(
+        level=settings.log_level.upper(),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    sys.setswitchinterval(SWITCH_SECONDS)
+    app = create_app(settings)
+    runtime: Runtime = app.state.runtime
+    listener = socket.create_server((settings.host, settings.port), reuse_port=False, backlog=2048)
+    host, port = listener.getsockname()[:2]
+    logging.getLogger("isthmus").info("listening on http://%s:%d", host, port)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),
+        server_header=False,
+    )
+    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+        runner.run(Server(config, runtime).serve([listener]))
+    if runtime.failure is not None:
+        reason = (
+            runtime.failure.message if isinstance(runtime.failure, IsthmusError) else repr(runtime.failure)
+        )
+        logging.getLogger("isthmus").error("stopped: %s", reason)
+        return 1
+    return 0

@@ -1,0 +1,52 @@
+"""Settings of a running service: `ISTHMUS_*` environment variables, overridden by the command line.
+
+`isthmus config` prints every one with its value and meaning.
+"""
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MIB = 1024 * 1024
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. Sizes are bytes, times are seconds unless the name says otherwise."""
+
+    model_config = SettingsConfigDict(env_prefix="ISTHMUS_", extra="ignore")
+
+    host: str = Field("127.0.0.1", description="Address to listen on")
+    port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one")
+    data_dir: Path = Field(Path("isthmus-data"), description="Where the index and the media are kept")
+    bundle: str = Field("compact", description="Name or path of the bundle to serve")
+    connectors: str | None = Field(None, description="Connector set of the bundle; its default if unset")
+    device: str = Field("cpu", description="Where the encoders run: cpu, cuda, cuda:1 ...")
+    precision: str = Field(
+        "medium",
+        pattern="^(highest|high|medium)$",
+        description="float32 matrix products: highest is exact, medium may round inputs to bfloat16",
+    )
+
+    qdrant_url: str | None = Field(None, description="A Qdrant server; an embedded index if unset")
+    qdrant_api_key: str | None = Field(None, description="Its API key")
+    index_threads: int = Field(4, ge=1, description="Calls to the index that may run at once")
+
+    max_body_bytes: int = Field(128 * MIB, ge=1, description="Largest request body")
+    max_item_bytes: int = Field(100 * MIB, ge=1, description="Largest single file")
+    max_items: int = Field(2048, ge=1, description="Most items in one request")
+    max_results: int = Field(1000, ge=1, description="Most results of one search or page")
+
+    queue_items: int = Field(2048, ge=1, description="Items one encoder may have waiting, then 429")
+    queue_bytes: int = Field(512 * MIB, ge=1, description="Bytes one encoder may hold waiting, then 429")
+    max_batch: int = Field(32, ge=1, description="Most rows (items, or windows of long audio) in a batch")
+    batch_seconds: float = Field(
+        0.25, gt=0, description="Longest batch aimed at, so that small requests get their turn"
+    )
+    decode_threads: int = Field(0, ge=0, description="Threads that decode media; 0: one a core")
+    cache_items: int = Field(20_000, ge=0, description="Vectors kept for content seen before")
+    request_timeout: float = Field(60.0, gt=0, description="Deadline of a request that sets none")
+    drain_seconds: float = Field(30.0, ge=0, description="Time running requests get when stopping")
+    probe_seconds: float = Field(5.0, gt=0, description="/readyz fails if an encoder is silent this long")
+
+    log_level: str = Field("info", description="critical, error, warning, info or debug")

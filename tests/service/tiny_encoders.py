@@ -1,0 +1,126 @@
+"""Encoders of random weights, small enough for tests, served by the real code; as a program, the real server.
+
+They fail on purpose: a text that says `#fail` fails its batch, `#die` kills the encoder's thread, `#memory`
+does not fit beside others, and `#slow` takes a fifth of a second.
+"""
+
+import hashlib
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL.Image import Image
+from torch import Tensor, nn
+
+from connectors import registry
+from connectors.connector import Connector, ConnectorManifest
+from connectors.encoder import Prepared, TowerEncoder
+from connectors.modality import Media, Modality
+from connectors.projectors import Linear
+
+FAMILY = "tiny"
+DIMS = {"clip": 32, "clap": 24, "ulip": 40}
+TOWERS: dict[str, tuple[Modality, ...]] = {
+    "clip": ("text", "image"),
+    "clap": ("audio",),
+    "ulip": ("point_cloud",),
+}
+FEATURES = 192
+FAULTS = {"#fail": 1.0, "#die": 2.0, "#memory": 3.0, "#slow": 4.0}
+SLOW_SECONDS = 0.2
+ROW_SECONDS = float(os.environ.get("TINY_ROW_SECONDS", "0"))
+
+
+class TinyEncoder(TowerEncoder):
+    """Features made by hand, then one random linear layer a modality."""
+
+    def __init__(self, space: str) -> None:
+        super().__init__()
+        self.name = f"{FAMILY}/{space}"
+        self.modalities = TOWERS[space]
+        self.dim = DIMS[space]
+        self.fingerprint = f"sha256:{hashlib.sha256(space.encode()).hexdigest()}"
+        generator = torch.Generator().manual_seed(len(space) + self.dim)
+        self.towers = nn.ModuleDict()
+        for modality in self.modalities:
+            tower = nn.Linear(FEATURES, self.dim)
+            with torch.no_grad():
+                tower.weight.copy_(torch.randn(tower.weight.shape, generator=generator))
+            self.towers[modality] = tower
+        self.eval()
+
+    def prepare(self, media: Media, modality: Modality | None = None) -> Prepared:
+        tower = self.resolve(modality)
+        features, length = _features(media)
+        return Prepared(tower, torch.from_numpy(features)[None], length)
+
+    def embed_rows(self, modality: Modality, rows: Tensor) -> Tensor:
+        faults = rows[:, -1].tolist()
+        if FAULTS["#fail"] in faults:
+            raise ValueError("this encoder fails on purpose")
+        if FAULTS["#die"] in faults:
+            raise SystemExit
+        if FAULTS["#memory"] in faults and len(rows) > 1:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        time.sleep(ROW_SECONDS * len(rows) + SLOW_SECONDS * (FAULTS["#slow"] in faults))
+        out: Tensor = self.towers[modality](rows[:, :FEATURES])
+        return out
+
+
+def _features(media: Media) -> tuple[np.ndarray, int]:
+    """Features of any decoded media, and a last number that is a fault or 0."""
+    fault = 0.0
+    length = FEATURES
+    if isinstance(media, str):
+        values = np.zeros(FEATURES)
+        for i, byte in enumerate(media.encode()):
+            values[(byte * 7 + i) % FEATURES] += 1
+        fault = next((code for mark, code in FAULTS.items() if mark in media), 0.0)
+        length = len(media.split()) + 2
+    elif isinstance(media, Image):
+        values = np.asarray(media.resize((8, 8)), dtype=np.float64).ravel() / 255
+    elif media.ndim == 1:
+        values = np.abs(np.fft.rfft(media, n=2 * FEATURES))[:FEATURES]
+    else:
+        values = np.resize(np.quantile(media, np.linspace(0, 1, FEATURES // 3), axis=0), FEATURES)
+    return np.append(values, fault).astype(np.float32), length
+
+
+def load(model: str, weights: object = None, **options: object) -> TinyEncoder:
+    """What the registry calls."""
+    return TinyEncoder(model)
+
+
+def write_bundle(directory: Path) -> Path:
+    """A bundle of these encoders: a base space and two leaves with a linear head each."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for leaf in ("clap", "ulip"):
+        torch.manual_seed(DIMS[leaf])
+        head = Linear(DIMS[leaf], DIMS["clip"])
+        nn.init.normal_(head.weight)
+        manifest = ConnectorManifest(
+            method="exmcr",
+            base="clip",
+            dim=DIMS["clip"],
+            heads={"clip/text": [], "clip/image": [], f"{leaf}/{TOWERS[leaf][0]}": ["head"]},
+            projectors={"head": head.spec},
+            encoders={},
+        )
+        Connector(manifest, {"head": head}).save(directory / f"exmcr-{leaf}")
+    encoders = "\n".join(f'[encoders.{space}]\nname = "{FAMILY}/{space}"' for space in DIMS)
+    serve = "\n".join(f'{modality} = "{space}"' for space, towers in TOWERS.items() for modality in towers)
+    (directory / "bundle.toml").write_text(
+        f'format = "isthmus.bundle/1"\nname = "tiny"\ndefault = "exmcr"\n'
+        f'[serve]\n{serve}\n{encoders}\n[connectors]\nexmcr = ["exmcr-clap", "exmcr-ulip"]\n'
+    )
+    return directory
+
+
+registry.FAMILIES = {**registry.FAMILIES, FAMILY: "tiny_encoders"}
+
+if __name__ == "__main__":
+    from service.cli import main
+
+    main()
