@@ -1,0 +1,210 @@
+"""The command line of training: `isthmus features`, `isthmus evaluate`.
+
+`app` holds the commands; the service's command line mounts it. A command parses, calls one function of this
+package and prints what came of it; every `IsthmusError` becomes one line on stderr and exit status 1.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from connectors.errors import ConfigError, IsthmusError
+
+app = typer.Typer(no_args_is_help=True, help="Train and measure connectors.")
+
+stderr = Console(stderr=True)
+
+
+class ModalityName(StrEnum):
+    """The modalities, as an option's choices."""
+
+    TEXT = "text"
+    IMAGE = "image"
+    AUDIO = "audio"
+    POINT_CLOUD = "point_cloud"
+
+
+class Precision(StrEnum):
+    """How vectors are stored."""
+
+    FLOAT16 = "float16"
+    FLOAT32 = "float32"
+
+
+class Rate(ProgressColumn):
+    """Items a second."""
+
+    def render(self, task: Task) -> Text:
+        """Show the speed once there is one."""
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:,.1f}/s", style="progress.data.speed")
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn an error the user can do something about into its message."""
+    try:
+        yield
+    except IsthmusError as error:
+        stderr.print(f"[bold red]error[/] {error.message}", highlight=False, soft_wrap=True)
+        raise typer.Exit(1) from error
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr with rate and remaining time; gives a function to tell it how much of what is done."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        Rate(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=stderr) as bar:
+        task = None
+
+        def show(done: int, total: int) -> None:
+            nonlocal task
+            if task is None:  # what an earlier run did must not count in this one's speed
+                task = bar.add_task(what, total=total, completed=done)
+            bar.update(task, completed=done, total=total)
+
+        yield show
+
+
+@app.command()
+def features(
+    source: Annotated[
+        Path, typer.Argument(metavar="INPUT", help="Text file, JSONL, CSV, folder or media file")
+    ],
+    output: Annotated[Path, typer.Option(help="Feature-set directory to make")],
+    modality: Annotated[ModalityName, typer.Option(help="What the input holds")],
+    space: Annotated[str, typer.Option(help="The space's name: clip, clap, ulip, ...")],
+    encoder: Annotated[str | None, typer.Option(help="Encoder, such as open_clip/ViT-B-32-quickgelu")] = None,
+    weights: Annotated[str | None, typer.Option(help="The encoder's weights: a path or hub id")] = None,
+    bundle: Annotated[str | None, typer.Option(help="Take the encoder of SPACE from this bundle")] = None,
+    dtype: Annotated[Precision, typer.Option(help="Precision vectors are stored in")] = Precision.FLOAT32,
+    batch_size: Annotated[int, typer.Option(min=1)] = 32,
+    shard_size: Annotated[int, typer.Option(min=1, help="Items a shard: what a kill can cost")] = 1024,
+    workers: Annotated[int, typer.Option(min=1, help="Decoding threads")] = 4,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
+) -> None:
+    """Embed INPUT with a frozen encoder into a feature set.
+
+    Killed at any moment, the same command goes on where it stopped. Files that cannot be used are left out
+    and listed in skipped.jsonl.
+    """
+    from connectors.bundle import bundle_directory, load_bundle_encoder
+    from connectors.registry import load_encoder
+    from training.extraction import extract, read_skipped
+    from training.inputs import read_inputs
+
+    with explained():
+        if (encoder is None) == (bundle is None):
+            raise ConfigError("name either --encoder or --bundle")
+        examples = read_inputs(source, modality.value)
+        if encoder is not None:
+            network = load_encoder(encoder, weights, device=device)
+        else:
+            directory = bundle_directory(bundle or "")
+            network = load_bundle_encoder(directory, space, (modality.value,), device=device)
+        with progress(f"{space} {modality.value}") as show:
+            made = extract(
+                network,
+                modality.value,
+                examples,
+                output,
+                space=space,
+                root=source if source.is_dir() else source.parent,
+                dtype=dtype.value,
+                shard_size=shard_size,
+                batch_size=batch_size,
+                workers=workers,
+                on_progress=show,
+            )
+        skipped = read_skipped(output)
+    stderr.print(f"{len(made):,} vectors of {made.manifest.dim} in {output}", highlight=False)
+    if skipped:
+        stderr.print(
+            f"[yellow]{len(skipped):,} items left out[/], see {output / 'skipped.jsonl'}; "
+            f"the first: {skipped[0]['message']}",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+@app.command()
+def evaluate(
+    data: Annotated[Path, typer.Option(help="A dataset's local copy, or a folder of feature sets")],
+    bundle: Annotated[str | None, typer.Option(help="Bundle to measure, or to take encoders of")] = None,
+    connector: Annotated[
+        list[Path] | None, typer.Option(help="Connector directory; alone it needs feature sets as --data")
+    ] = None,
+    connectors: Annotated[str | None, typer.Option(help="Another connector set of the bundle")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Which dataset --data is, where it is not seen")] = None,
+    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object, not tables")] = False,
+    resamples: Annotated[int, typer.Option(min=0, help="Of the bootstrap; 0 for no intervals")] = 1000,
+    seed: Annotated[int, typer.Option(help="Of the bootstrap")] = 0,
+    batch_size: Annotated[int, typer.Option(min=1)] = 32,
+    workers: Annotated[int, typer.Option(min=1, help="Decoding threads")] = 4,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
+) -> None:
+    """Measure retrieval between all modalities, zero-shot classification, gaps and what is preserved.
+
+    Every figure stands beside its chance level. Datasets are recognised by their layout.
+    """
+    from connectors.bundle import load_bundle
+    from training.evaluation import evaluate_features, evaluate_media, space_with
+    from training.evaluation_table import tables
+
+    with explained():
+        given = connector or []
+        if bundle is None and not given:
+            raise ConfigError("name a --bundle, or a --connector")
+        if bundle is None and dataset is None and next(data.rglob("vectors.npy"), None) is not None:
+            result = evaluate_features(given, data, resamples=resamples, seed=seed)
+        else:
+            name = bundle or "compact"
+            space = (
+                space_with(name, given, device=device)
+                if given
+                else load_bundle(name, connectors=connectors, device=device)
+            )
+            with progress("embedding") as show:
+                result = evaluate_media(
+                    space,
+                    data,
+                    dataset=dataset,
+                    batch_size=batch_size,
+                    workers=workers,
+                    resamples=resamples,
+                    seed=seed,
+                    on_progress=show,
+                )
+        if json_output:
+            typer.echo(json.dumps(result.json()))
+            return
+        Console(width=None if sys.stdout.isatty() else 200).print(tables(result.measurements))
+        for skip in result.skipped[:5]:
+            stderr.print(f"[yellow]left out[/] {skip.message}", highlight=False, soft_wrap=True)
+        if len(result.skipped) > 5:
+            stderr.print(f"[yellow]left out[/] {len(result.skipped) - 5:,} more")
