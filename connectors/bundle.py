@@ -43,7 +43,7 @@ class BundleManifest(BaseModel):
     name: str
     description: str = ""
     default: str = Field(description="Which connector set is used unless another is asked for")
-    dtype: str = "float32"
+    dtype: str = Field(default="float32", description="float32, bfloat16, float16, int8 or auto")
     serve: dict[Modality, str] = Field(description="modality -> the space that embeds it")
     encoders: dict[str, EncoderEntry] = Field(description="space -> encoder")
     connectors: dict[str, list[str]] = Field(description="set name -> connector directories")
@@ -110,11 +110,17 @@ def load_bundle_encoder(
 
 
 def load_bundle(
-    name: str | Path = "compact", *, connectors: str | None = None, device: str = "cpu"
+    name: str | Path = "compact",
+    *,
+    connectors: str | None = None,
+    device: str = "cpu",
+    dtype: str | None = None,
+    compiled: bool = False,
 ) -> UnifiedSpace:
     """Load a bundle's serving encoders and one of its connector sets, and check that they fit.
 
-    `connectors` names a set other than the default one. Raises `MissingFiles`, `IntegrityError`,
+    `connectors` names a set other than the default one; `dtype` replaces the bundle's own (see
+    `connectors.precision.place` for it, `device` and `compiled`). Raises `MissingFiles`, `IntegrityError`,
     `CheckpointError`, `FingerprintMismatch` or `ConfigError`; never a space that half works.
     """
     directory = bundle_directory(name)
@@ -125,7 +131,9 @@ def load_bundle(
             f"bundle {manifest.name} has no connector set {chosen!r}; it has {list(manifest.connectors)}"
         )
     encoders = {
-        space: load_bundle_encoder(directory, space, towers, device=device)
+        space: load_bundle_encoder(
+            directory, space, towers, device=device, dtype=dtype or manifest.dtype, compiled=compiled
+        )
         for space, towers in encoder_towers(manifest).items()
     }
     calibration = directory / manifest.calibration if manifest.calibration else None

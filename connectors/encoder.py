@@ -8,13 +8,13 @@ items. `encode` does both, for everyone who holds a list of media and wants vect
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from connectors.errors import UnsupportedMedia
+from connectors.errors import ConfigError, UnsupportedMedia
 from connectors.modality import Media, Modality
 
 
@@ -71,8 +71,11 @@ class TowerEncoder(nn.Module, ABC):
     """Base of every encoder in this package: batching and window means over one abstract network.
 
     A subclass sets `name`, `modalities`, `dim` and `fingerprint`, and writes `prepare` and
-    `embed_rows`; it overrides `collate` where rows differ in shape (text).
+    `embed_rows`; it overrides `collate` where rows differ in shape (text). It says `reducible` if
+    its network may run in another format than float32; `embed_rows` then converts what it is given.
     """
+
+    reducible: ClassVar[bool] = False
 
     name: str
     modalities: tuple[Modality, ...]
@@ -136,3 +139,18 @@ class TowerEncoder(nn.Module, ABC):
             for i in range(0, len(media), batch_size)
         ]
         return torch.cat(batches) if batches else torch.zeros(0, self.dim)
+
+
+def choose_towers(
+    name: str, asked: Sequence[Modality] | None, offered: tuple[Modality, ...]
+) -> tuple[Modality, ...]:
+    """The towers asked for, in the order they are offered; all of them if none were named.
+
+    Raises `ConfigError` for one that encoder `name` does not have.
+    """
+    if asked is None:
+        return offered
+    unknown = [modality for modality in asked if modality not in offered]
+    if unknown or not asked:
+        raise ConfigError(f"encoder {name} has towers for {', '.join(offered)}, not {list(asked)}")
+    return tuple(modality for modality in offered if modality in asked)

@@ -1,0 +1,1 @@
+"""The frozen encoders, one module an architecture."""
