@@ -51,8 +51,19 @@ def serve(
 
 
 @app.command()
-def config() -> None:
-    """Print every setting: its variable, its value now, and what it means."""
+def config(
+    what: Annotated[str, typer.Argument(help="settings, or recipe")] = "settings",
+    recipe: Annotated[str, typer.Argument(help="With `recipe`: a file, or a shipped one")] = "default",
+) -> None:
+    """Print every setting, its value now and what it means; or a training recipe with every value."""
+    if what == "recipe":
+        from training.recipe import load_recipe
+        from training.recipe_text import recipe_text
+
+        typer.echo(recipe_text(load_recipe(recipe)), nl=False)
+        return
+    if what != "settings":
+        raise typer.BadParameter(f"{what!r} is neither settings nor recipe")
     settings = settings_with()
     table = Table("variable", "value", "meaning", box=None, pad_edge=False)
     for name, field in Settings.model_fields.items():

@@ -1,4 +1,4 @@
-"""The command line of training: `isthmus features`, `isthmus evaluate`.
+"""The command line of training: `isthmus train`, `isthmus features`, `isthmus evaluate`.
 
 `app` holds the commands; the service's command line mounts it. A command parses, calls one function of this
 package and prints what came of it; every `IsthmusError` becomes one line on stderr and exit status 1.
@@ -208,3 +208,56 @@ def evaluate(
             stderr.print(f"[yellow]left out[/] {skip.message}", highlight=False, soft_wrap=True)
         if len(result.skipped) > 5:
             stderr.print(f"[yellow]left out[/] {len(result.skipped) - 5:,} more")
+
+
+LOSES = 3
+"""Exit status of `train` where a closed form does better than what was trained."""
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="A .toml or .yaml recipe")],
+    output: Annotated[Path, typer.Option(help="Connector directory to make")],
+    pseudo_pairs: Annotated[
+        Path | None, typer.Option(help="Where pseudo-pairs are kept; by default beside the output")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, ...; by default cuda if there is one")
+    ] = None,
+    allow_worse: Annotated[bool, typer.Option(help="Succeed even where a closed form does better")] = False,
+) -> None:
+    """Train a connector from feature sets, and measure it beside its closed-form baselines.
+
+    Killed at any moment, the same command goes on where it stopped. Exit status 3: the connector is written,
+    but ridge regression or Procrustes does better on the recipe's [evaluation]. Several processes: torchrun.
+    """
+    from training.recipe import load_recipe
+    from training.run import run
+    from training.run_table import comparison
+
+    with explained(), progress("training") as show:
+        made = run(
+            load_recipe(recipe),
+            output,
+            pseudo_pairs=pseudo_pairs,
+            device=device,
+            on_phase=lambda phase: stderr.print(f"[dim]{phase}[/]"),
+            on_step=lambda now: show(now.step, now.steps),
+        )
+    if made.scores:
+        Console(width=None if sys.stdout.isatty() else 200).print(comparison(made))
+    else:
+        stderr.print(
+            "[yellow]nothing to judge by[/]: the recipe names no [[evaluation] sets, so nobody knows whether "
+            "this connector is better than a closed form",
+            soft_wrap=True,
+        )
+    stderr.print(f"{made.connection.connector.version} in {output}", highlight=False)
+    if made.loses:
+        stderr.print(
+            f"[bold red]worse than {made.best_baseline}[/]: a closed form does better than what was trained. "
+            "More epochs, more texts or the default recipe may help; --allow-worse accepts it",
+            soft_wrap=True,
+        )
+        if not allow_worse:
+            raise typer.Exit(LOSES)

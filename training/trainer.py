@@ -100,7 +100,7 @@ class Trainer:
         """
         self.model.train()
         for step in range(self._resume(), self.steps):
-            self._step(step)
+            self.step(step)
             if self.on_step is not None:
                 now = {name: float(values[step]) for name, values in self.history.items()}
                 self.on_step(Progress(step + 1, self.steps, now))
@@ -113,7 +113,8 @@ class Trainer:
         history = {name: values.tolist() for name, values in self.history.items()}
         return [{name: v[step] for name, v in history.items()} for step in range(self.steps)]
 
-    def _step(self, step: int) -> None:
+    def step(self, step: int) -> None:
+        """Take step number `step` (0 is the first): one batch, one update."""
         o = self.options
         rows = self.pairs.rows(self._index(step)).to(self.device)
         draw = seeded(o.seed, "noise", step * self.group.size + self.group.rank, self.device)

@@ -1,0 +1,218 @@
+"""A run: a recipe file in; a connector directory, its baselines' figures and a verdict out.
+
+`run` opens and checks every feature set before any work, makes or finds pseudo-pairs, trains, measures
+the connector and its closed-form baselines on the recipe's [evaluation] sets, and writes the connector
+directory with `run.json` in it. A run that was killed goes on where it stopped when it is started again.
+"""
+
+import json
+import platform
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from connectors.connector import Connector
+from connectors.errors import ConfigError, FingerprintMismatch
+from training.assembly import Provenance
+from training.connection import Connection, connect
+from training.evaluation import Measurement, measure
+from training.feature_set import FeatureSet, open_feature_set
+from training.parallel import Group
+from training.pseudo_pair_store import PseudoPairStore
+from training.recipe import Recipe
+from training.trainer import Progress
+from training.views import views_of_features
+
+RUN_FILE = "run.json"
+TRAINED = "connector"
+"""The trained connector's name among the systems that are measured; the others are baselines."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What came of a recipe."""
+
+    connection: Connection
+    measurements: Mapping[str, Sequence[Measurement]]  # by system: `connector`, `ridge`, `procrustes`
+    scores: Mapping[str, float]  # by system; empty where nothing was evaluated
+    seconds: Mapping[str, float]  # by phase
+
+    @property
+    def best_baseline(self) -> str | None:
+        """The baseline with the highest score; none where nothing was evaluated."""
+        rivals = [system for system in self.scores if system != TRAINED]
+        return max(rivals, key=lambda system: self.scores[system], default=None)
+
+    @property
+    def loses(self) -> bool:
+        """Whether a closed form does better than what was trained."""
+        rival = self.best_baseline
+        return rival is not None and self.scores[TRAINED] < self.scores[rival]
+
+
+def run(
+    recipe: Recipe,
+    output: Path,
+    *,
+    pseudo_pairs: Path | None = None,
+    device: torch.device | str | None = None,
+    on_phase: Callable[[str], None] = lambda phase: None,
+    on_step: Callable[[Progress], None] | None = None,
+) -> Run:
+    """Train a recipe and write its connector to `output`.
+
+    Feature sets that are missing, damaged, of different items or of other encoders than each other, and a
+    recipe that does not fit them, raise an `IsthmusError` before any work.
+
+    Args:
+        recipe: with its [features]; without [evaluation] nothing can be judged.
+        output: the connector directory to make; it must not exist. Checkpoints lie beside it, in
+            `<output>.checkpoints`, until it is done.
+        pseudo_pairs: where pseudo-pairs are kept for later runs; by default beside the output.
+        device: the accelerator if there is one.
+        on_phase: told what begins.
+        on_step: told of each training step.
+
+    Returns:
+        The connection, what was measured of it and of its baselines, and how long that took.
+
+    """
+    if output.exists():
+        raise ConfigError(f"{output} exists: choose another --output, or remove it")
+    seconds: dict[str, float] = {}
+    with Group() as group:
+        where = torch.device(device) if device is not None else group.device
+        on_phase("reading features")
+        sets = _open(recipe.features)
+        recipe.roles(sets)
+        real, judged = _open(recipe.real_pairs), _open(recipe.evaluation)
+        _check_overlap(recipe, sets)
+        _check_rows(real)
+        provenance = _provenance(sets, real, judged)
+        checkpoints = output.with_name(output.name + ".checkpoints")
+        checkpoints.mkdir(parents=True, exist_ok=True)
+        begun = time.monotonic()
+        on_phase("pseudo-pairs and training")
+        connection = connect(
+            recipe,
+            {name: features.tensor() for name, features in sets.items()},
+            real_pairs={name: features.tensor() for name, features in real.items()},
+            provenance=provenance,
+            store=PseudoPairStore(pseudo_pairs or output.parent / "pseudo-pairs", where),
+            checkpoints=checkpoints,
+            device=where,
+            group=group,
+            on_step=on_step if group.rank == 0 else None,
+        )
+        seconds["training"] = time.monotonic() - begun
+        begun = time.monotonic()
+        on_phase("evaluation")
+        systems = {TRAINED: connection.connector, **connection.baselines}
+        measured = {
+            name: measure("evaluation", views_of_features([system], list(judged.values())))
+            for name, system in systems.items()
+            if judged
+        }
+        scores = {name: score(recipe, lines) for name, lines in measured.items()}
+        seconds["evaluation"] = time.monotonic() - begun
+        made = Run(connection, measured, scores, seconds)
+        if group.rank == 0:
+            _write(made, recipe, output)
+            shutil.rmtree(checkpoints)
+    return made
+
+
+def score(recipe: Recipe, lines: Sequence[Measurement]) -> float:
+    """The figure a run is judged by: mean mAP between the leaf's modalities and the base's.
+
+    The leaf's own modality alone counts where it is among them: its overlapping one was trained on.
+    Raises `ConfigError` where [evaluation] compares no leaf modality with a base modality.
+    """
+    found: dict[str, float] = {}
+    for line in lines:
+        if line.task.startswith("retrieval") and line.vectors == "unified":
+            sides = set(line.what.split(" → "))
+            spaces = {side.split("/")[0] for side in sides}
+            if spaces == {recipe.base, recipe.leaf}:
+                found[f"{line.task} {line.what}"] = line.figures["mAP"].value
+    own = {what: value for what, value in found.items() if f"{recipe.leaf}/{recipe.overlap}" not in what}
+    chosen = list((own or found).values())
+    if not chosen:
+        raise ConfigError(
+            f"[evaluation] compares nothing of {recipe.leaf} with anything of {recipe.base}: name two "
+            "feature sets, one of each, with ids or labels in common"
+        )
+    return sum(chosen) / len(chosen)
+
+
+def _open(paths: Mapping[str, Path]) -> dict[str, FeatureSet]:
+    """Open feature sets and check that each is what the recipe calls it."""
+    sets = {}
+    for name, path in paths.items():
+        features = open_feature_set(path)
+        found = f"{features.manifest.space}/{features.manifest.modality}"
+        if found != name:
+            raise ConfigError(f'the recipe calls {path} "{name}", but it holds {found}')
+        sets[name] = features
+    return sets
+
+
+def _check_overlap(recipe: Recipe, sets: Mapping[str, FeatureSet]) -> None:
+    names = [f"{space}/{recipe.overlap}" for space in (recipe.base, recipe.leaf)]
+    _check_rows({name: sets[name] for name in names})
+
+
+def _check_rows(sets: Mapping[str, FeatureSet]) -> None:
+    """Two sets of the same items hold the same items file."""
+    if len({features.manifest.items_sha256 for features in sets.values()}) > 1:
+        counts = " and ".join(f"{name} ({len(features)} items)" for name, features in sets.items())
+        raise ConfigError(
+            f"{counts} are features of different items: extract both from the same input, and leave "
+            "out of both what was skipped in one"
+        )
+
+
+def _provenance(*groups: Mapping[str, FeatureSet]) -> Provenance:
+    """Collect each space's encoder; one space has one encoder in all sets of a run."""
+    encoders: dict[str, str] = {}
+    for features in (features for group in groups for features in group.values()):
+        space, encoder = features.manifest.space, features.manifest.encoder
+        known = encoders.setdefault(space, encoder.fingerprint)
+        if known != encoder.fingerprint:
+            raise FingerprintMismatch(
+                f"{features.path} was made by {encoder.name} with weights {encoder.fingerprint[:19]}..., "
+                f"other {space} features of this recipe with {known[:19]}...: one space has one encoder; "
+                "extract them again with the same weights"
+            )
+    hashes = {name: features.manifest.items_sha256 for name, features in groups[0].items()}
+    return Provenance(encoders, hashes)
+
+
+def _write(made: Run, recipe: Recipe, output: Path) -> None:
+    connector: Connector = made.connection.connector
+    connector.manifest.metrics.update(
+        scores=dict(made.scores),
+        measurements=[line.json() for line in made.measurements.get(TRAINED, ())],
+    )
+    connector.save(output)
+    record: dict[str, Any] = {
+        "recipe": recipe.model_dump(mode="json"),
+        "scores": dict(made.scores),
+        "measurements": {
+            system: [line.json() for line in lines] for system, lines in made.measurements.items()
+        },
+        "losses": made.connection.histories,
+        "seconds": dict(made.seconds),
+        "machine": {
+            "processor": platform.machine(),
+            "threads": torch.get_num_threads(),
+            "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+            "torch": torch.__version__,
+        },
+    }
+    (output / RUN_FILE).write_text(json.dumps(record) + "\n", encoding="utf-8")
