@@ -1,0 +1,103 @@
+"""The build: from the data folder to the shipped bundle, step by step.
+
+Trunks are distilled side by side, one thread each; heads, connectors, calibration and report follow.
+Everything it leaves in the work folder is found again by a later run.
+"""
+
+import multiprocessing
+import shutil
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+
+import torch
+
+from connectors.encoders.compact.encoder import CompactEncoder, load_compact
+from training.compact.bundle_files import write_encoders, write_manifest
+from training.compact.links import LinkMaker
+from training.compact.measurements import Measurements
+from training.compact.plan import Plan
+from training.compact.report import write_report
+from training.compact.score_curves import write_curves
+from training.compact.spaces import SpaceMaker
+from training.compact.workshop import Workshop, say
+
+SPACES = ("clip", "clap", "ulip")
+
+NOTES = {
+    "intro": (
+        "Every figure is on media that no training step saw: whole recordings of sound, whole meshes "
+        "with their renders (a name within an artist, or a shape and its copies), whole concept groups "
+        "of emoji, whole labels or senders of photographs. `concept` is the data folder's loose label; "
+        "an answer is right if it shares the query's concept. Chance is in brackets. `exmcr` is what the "
+        "bundle serves; `ridge`, `procrustes` and `no connector` are what a connector has to beat; "
+        "`teachers' scores` maps the class scores of YAMNet and MobileNetV2 onto the name vectors, with "
+        "no training of ours."
+    ),
+    "limits": (
+        "Limits: the held-out clips are few (see the counts), so a figure moves by several points with "
+        "the split. The picture tower saw no photograph of an animal, a vehicle or an instrument: it "
+        "knows them from emoji, renders and its teacher's class weights."
+    ),
+}
+
+
+def run_steps(data: Path, work: Path, plan: Plan, names: Sequence[str]) -> None:
+    """Do trunk steps in this process, on one thread."""
+    torch.set_num_threads(1)
+    shop = Workshop(data, work, plan)
+    for name in names:
+        if name == "words":
+            shop.words()
+        elif name.endswith("-refined"):
+            maker = SpaceMaker(shop)
+            (maker.refine_pictures if name.startswith("pictures") else maker.refine_sounds)()
+        else:
+            shop.trunk(name)
+
+
+def distil_trunks(shop: Workshop) -> None:
+    """Do the trunk steps in two processes at a time, each on one thread."""
+    context = multiprocessing.get_context("spawn")
+    for lots in ((("pictures",), ("words", "sounds")), (("pictures-refined",), ("sounds-refined",))):
+        workers = [
+            context.Process(target=run_steps, args=(shop.data, shop.work, shop.plan, lot)) for lot in lots
+        ]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        if any(worker.exitcode != 0 for worker in workers):
+            raise RuntimeError("a trunk step failed; its own message is above")
+
+
+def build(data: Path, output: Path, work: Path, plan: Plan) -> None:
+    """Make the bundle in `output`, keeping intermediate results in `work`."""
+    shop = Workshop(data, work, plan)
+    say(f"training on {len(shop.pictures[0])} pictures, {len(shop.clips[0])} clips, "
+        f"{len(shop.clouds[0])} clouds; {len(shop.lexicon.rows)} words and phrases")  # fmt: skip
+    distil_trunks(shop)
+    maker = SpaceMaker(shop)
+    maker.clip()
+    maker.clap()
+    maker.ulip()
+    for part in ("encoders", "connectors"):
+        shutil.rmtree(output / part, ignore_errors=True)
+    write_encoders(shop, output)
+    encoders: dict[str, CompactEncoder] = {
+        space: load_compact(output / "encoders" / space) for space in SPACES
+    }
+    links = LinkMaker(shop, encoders).make(output)
+    measured = Measurements(shop, encoders, links)
+    lines = measured.lines()
+    write_curves(measured.unified(), output / "calibration.json")
+    write_report(lines, output / "REPORT.md", NOTES)
+    notice = files("training.compact").joinpath("NOTICE.md").read_text(encoding="utf-8")
+    (output / "NOTICE.md").write_text(notice, encoding="utf-8")
+    metrics: dict[str, object] = {
+        f"{line.task} | {line.variant} | {line.figure}": [round(line.value, 4), round(line.chance, 4)]
+        for line in lines
+    }
+    write_manifest(shop, output, metrics)
+    size = sum(p.stat().st_size for p in output.rglob("*") if p.is_file())
+    say(f"{output}: {size / 1e6:.1f} MB")

@@ -1,0 +1,135 @@
+"""The bundle's connectors: Ex-MCR leaves for sounds and shapes, C-MCR for sounds beside them.
+
+Given a workshop and the encoders as shipped, it makes the memories (training media, the teachers' classes
+as if they were media, every text) and trains the connectors with this package's recipes. No memory is
+paired with another across picture and sound: only texts, and for shapes pictures, are in both spaces.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from connectors.connector import Connector
+from connectors.encoders.compact.encoder import CompactEncoder, Tower
+from training.assembly import Provenance
+from training.compact.alignment import classifier_rows
+from training.compact.held_out import encode_clips, encode_texts
+from training.compact.media_features import kept
+from training.compact.sources import read_points
+from training.compact.teachers import Classifier, MobileNetV2, YamNet
+from training.compact.workshop import Workshop, say
+from training.connection import connect
+from training.recipe import load_recipe
+
+
+@dataclass(frozen=True)
+class Links:
+    """Connectors by directory name, and the closed-form baselines of each leaf."""
+
+    shipped: dict[str, Connector]
+    baselines: dict[str, dict[str, Connector]]
+
+
+class LinkMaker:
+    """Makes memories and connectors."""
+
+    def __init__(self, shop: Workshop, encoders: Mapping[str, CompactEncoder]) -> None:
+        self.shop, self.encoders = shop, encoders
+
+    def _kept(self, name: str, make: Any) -> Tensor:
+        fingerprint = "".join(e.fingerprint[7:13] for e in self.encoders.values())
+        return kept(self.shop.work / "memories" / f"{fingerprint}-{name}.npy", make)
+
+    def _ideal(self, space: str, modality: str, classifier: Classifier, pool: str) -> Tensor:
+        """A teacher's classes as media of a space: [classes, d]."""
+        answers = np.load(self.shop.work / pool / "features.npy", mmap_mode="r")[:8192]
+        tower = self.encoders[space].towers[modality]
+        assert isinstance(tower, Tower)
+        with torch.inference_mode():
+            rows = classifier_rows(classifier, np.asarray(answers, dtype=np.float32))
+            return F.normalize(tower.head(rows), dim=1).clone()
+
+    def _pictures(self, space: str) -> Tensor:
+        """Training pictures in a space: its head on the features that the heads were trained on."""
+        plain = torch.from_numpy(np.load(self.shop.work / "features" / "pictures-plain.npy"))
+        tower = self.encoders[space].towers["image"]
+        assert isinstance(tower, Tower)
+        with torch.inference_mode():
+            return F.normalize(tower.head(plain), dim=1).clone()
+
+    def texts(self) -> list[str]:
+        """The texts that connect: names, captions, concrete nouns; names thrice as prompts."""
+        texts = self.shop.texts
+        prompts = [f"the sound of {name}" for name in texts.names[::2]]
+        return [*texts.names, *prompts, *texts.captions[::5], *texts.nouns[::6]]
+
+    def sound_features(self) -> dict[str, Tensor]:
+        """Memories that connect sounds: texts in both spaces, pictures, sounds."""
+        texts = self.texts()
+        clips = self.shop.clips[0]
+        image = MobileNetV2(self.shop.teachers).classifier()
+        audio = YamNet(self.shop.teachers).classifier()
+        heard = self._kept("audio", lambda: encode_clips(self.encoders["clap"], clips))
+        return {
+            "clip/text": self._kept("clip-text", lambda: encode_texts(self.encoders["clip"], texts)),
+            "clap/text": self._kept("clap-text", lambda: encode_texts(self.encoders["clap"], texts)),
+            "clip/image": torch.cat(
+                [self._pictures("clip"), self._ideal("clip", "image", image, "pictures")]
+            ),
+            "clap/audio": torch.cat([heard, self._ideal("clap", "audio", audio, "sounds")]),
+        }
+
+    def shape_features(self) -> dict[str, Tensor]:
+        """Memories that connect shapes: pictures in both spaces, texts, clouds."""
+        clouds = self.shop.clouds[0]
+        points = read_points(self.shop.data)
+        return {
+            "clip/image": self._pictures("clip"),
+            "ulip/image": self._pictures("ulip"),
+            "clip/text": self.sound_features()["clip/text"],
+            "ulip/point_cloud": self._kept(
+                "points",
+                lambda: self.encoders["ulip"].encode([points[c.index] for c in clouds], "point_cloud"),
+            ),
+        }
+
+    def recipe(self, method: str, leaf: str, overlap: str) -> dict[str, Any]:
+        """What differs from the recipe of that method: sizes that suit a small bundle."""
+        return {
+            "method": method,
+            "leaf": leaf,
+            "overlap": overlap,
+            "projector": {"hidden": 512},
+            "optim": {
+                "epochs": self.shop.plan.connector_epochs,
+                "batch_size": 1024,
+                "seed": self.shop.plan.seed,
+            },
+        }
+
+    def make(self, output: Path) -> Links:
+        """Train every connector and save it below `output`/connectors, in fp16."""
+        shipped, baselines = {}, {}
+        for name, recipe, method, leaf, overlap in (
+            ("exmcr-clap", "default", "exmcr", "clap", "text"),
+            ("exmcr-ulip", "default", "exmcr", "ulip", "image"),
+            ("cmcr-clap", "cmcr-paper", "cmcr", "clap", "text"),
+        ):
+            features = self.sound_features() if leaf == "clap" else self.shape_features()
+            spaces = ("clip", leaf)
+            provenance = Provenance(encoders={s: self.encoders[s].fingerprint for s in spaces})
+            made = connect(
+                load_recipe(recipe, self.recipe(method, leaf, overlap)), features, provenance=provenance
+            )
+            made.connector.half().save(output / "connectors" / name)
+            shipped[name] = made.connector.float()
+            if method == "exmcr":
+                baselines[leaf] = made.baselines
+            say(f"{name}: {made.connector.version}")
+        return Links(shipped, baselines)
