@@ -24,7 +24,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "features": ("training.commands", "Store the native vectors of a data set"),
     "evaluate": ("training.commands", "Measure a bundle or a connector on data"),
     "connectors": ("training.commands", "Import connectors"),
-    "bundle": ("training.commands", "Build bundles"),
+    "bundle": ("service.commands.bundle", "Build, verify and list bundles"),
 }
 """Commands that live elsewhere: the module of each, and its one line of help."""
 
@@ -41,7 +41,7 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Where the index and the media are kept")] = None,
     bundle: Annotated[str | None, typer.Option(help="compact, full, or the path of a bundle")] = None,
-    device: Annotated[str | None, typer.Option(help="Where the encoders run: cpu, cuda, cuda:1 ...")] = None,
+    device: Annotated[str | None, typer.Option(help="Where the encoders run: auto, cpu, cuda ...")] = None,
 ) -> None:
     """Serve. Options override ISTHMUS_* variables; `isthmus config` lists those."""
     from service.server import serve as run

@@ -83,7 +83,14 @@ class Runtime:
         try:
             torch.set_float32_matmul_precision(settings.precision)
             space = await asyncio.to_thread(
-                partial(load_bundle, settings.bundle, connectors=settings.connectors, device=settings.device)
+                partial(
+                    load_bundle,
+                    settings.bundle,
+                    connectors=settings.connectors,
+                    device=settings.device,
+                    dtype=settings.dtype,
+                    compiled=settings.compiled,
+                )
             )
             settings.data_dir.mkdir(parents=True, exist_ok=True)
             self._media = MediaStore(settings.data_dir / "media")

@@ -21,7 +21,11 @@ class Settings(BaseSettings):
     data_dir: Path = Field(Path("isthmus-data"), description="Where the index and the media are kept")
     bundle: str = Field("compact", description="Name or path of the bundle to serve")
     connectors: str | None = Field(None, description="Connector set of the bundle; its default if unset")
-    device: str = Field("cpu", description="Where the encoders run: cpu, cuda, cuda:1 ...")
+    device: str = Field("auto", description="Where the encoders run: auto, cpu, cuda, cuda:1 ...")
+    dtype: str | None = Field(
+        None, description="auto, float32, bfloat16, float16 (CUDA) or int8 (CPU); the bundle's own if unset"
+    )
+    compiled: bool = Field(False, description="Run the encoders through torch.compile; pays on CUDA only")
     precision: str = Field(
         "medium",
         pattern="^(highest|high|medium)$",

@@ -33,7 +33,7 @@ DIM = 512
 _FRAMES = WINDOW // HOP + 1
 _REPOSITORY = "https://huggingface.co/lukewys/laion_clap/resolve/main"
 _FILES = {
-    "HTSAT-tiny": "630k-audioset-fusion-best.pt",
+    "HTSAT-tiny": "630k-audioset-best.pt",
     "HTSAT-base": "music_speech_audioset_epoch_15_esc_89.98.pt",
 }
 _NOT_USED = ("spectrogram_extractor.", "logmel_extractor.", "tscam_conv.", "head.")
@@ -178,6 +178,11 @@ def _projection(width: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(width, DIM), nn.ReLU(), nn.Linear(DIM, DIM))
 
 
+def published_weights(model: str) -> Download:
+    """Where LAION's checkpoint for `model` is published."""
+    return Download(f"the CLAP checkpoint {_FILES[model]}", f"{_REPOSITORY}/{_FILES[model]}")
+
+
 def load(
     model: str,
     weights: str | Path | None,
@@ -200,8 +205,7 @@ def load(
     name = f"laion_clap/{model}"
     default: tuple[Modality, ...] = ("text", "audio") if roberta else ("audio",)
     asked = choose_towers(name, towers or default, ("text", "audio"))
-    file = _FILES[model]
-    download = Download(f"the CLAP checkpoint {file}", f"{_REPOSITORY}/{file}")
+    download = published_weights(model)
     if weights is None:
         raise MissingFiles(
             f"{name} was given no weights: pass the path of {download.what}, from {download.url}"

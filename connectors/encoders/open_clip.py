@@ -226,8 +226,9 @@ def _tokenizer(model: str, config: Mapping[str, Any]) -> Callable[[str], Tensor]
     return simple
 
 
-def _download(model: str) -> Download:
+def published_weights(model: str) -> Download:
     """Where the weights of `model` are published: OpenAI's or LAION's, else any that are listed."""
+    declare_missing_operators()
     import open_clip
 
     tags = open_clip.list_pretrained_tags_by_model(model)
@@ -244,13 +245,13 @@ def _locate(weights: str | Path | None, model: str) -> Path:
     if weights is None:
         raise MissingFiles(
             f"open_clip/{model} was given no weights. Pass the path of a file, such as one from "
-            f"{_download(model).url}"
+            f"{published_weights(model).url}"
         )
-    path = locate(weights, _download(model))
+    path = locate(weights, published_weights(model))
     if path.is_dir():
         names = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
         found = [path / name for name in names if (path / name).is_file()]
-        path = found[0] if found else locate(path / names[0], _download(model))
+        path = found[0] if found else locate(path / names[0], published_weights(model))
     return path
 
 

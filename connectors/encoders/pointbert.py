@@ -282,6 +282,12 @@ def sample_cloud(points: Points, count: int, least: int) -> Points:
     return cloud if len(cloud) == count else cloud[np.arange(count) % len(cloud)]
 
 
+def published_weights(model: str) -> Download:
+    """Where ULIP-2's checkpoint for `model` is published."""
+    config = CONFIGS[model]
+    return Download(f"the ULIP-2 checkpoint {config.file}", config.url)
+
+
 def load(
     model: str,
     weights: str | Path | None,
@@ -303,7 +309,7 @@ def load(
     config, name = CONFIGS[model], f"ulip/{model}"
     offered: tuple[Modality, ...] = ("point_cloud", "image", "text")
     asked = choose_towers(name, towers or ("point_cloud",), offered)
-    download = Download(f"the ULIP-2 checkpoint {config.file}", config.url)
+    download = published_weights(model)
     if weights is None:
         raise MissingFiles(
             f"{name} was given no weights: pass the path of {download.what}, from {download.url}"
