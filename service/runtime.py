@@ -16,6 +16,7 @@ import torch
 from starlette.requests import Request
 
 from connectors.bundle import load_bundle
+from connectors.precision import warm_up
 from connectors.space import UnifiedSpace
 from service.engine.engine import Engine
 from service.errors import Unavailable
@@ -92,6 +93,8 @@ class Runtime:
                     compiled=settings.compiled,
                 )
             )
+            for encoder in space.encoders.values():
+                await asyncio.to_thread(warm_up, encoder)
             settings.data_dir.mkdir(parents=True, exist_ok=True)
             self._media = MediaStore(settings.data_dir / "media")
             self._index = await asyncio.to_thread(
