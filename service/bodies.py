@@ -7,17 +7,33 @@ import base64
 import binascii
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic_core import to_json
 
-from connectors.errors import InvalidMedia, UnsupportedMedia
+from connectors.errors import ConfigError, InvalidMedia, UnsupportedMedia
 from connectors.modality import MODALITIES, Modality
 from service.engine.media_input import MediaInput
+from service.index.payload import check_payload
 
 COLLECTION = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"
 DEFAULT_COLLECTION = "default"
 Collection = Annotated[str, Field(pattern=COLLECTION, description="Name of the collection")]
 PointId = Annotated[str, Field(min_length=1, max_length=512)]
-Metadata = dict[str, JsonValue]
+MAX_METADATA_BYTES = 64 * 1024
+
+
+def _storable(metadata: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    try:
+        check_payload({"metadata": metadata}, "it")
+    except ConfigError as error:
+        raise ValueError(error.message) from error
+    size = len(to_json(metadata))
+    if size > MAX_METADATA_BYTES:
+        raise ValueError(f"it has {size:,} bytes as JSON; the limit is {MAX_METADATA_BYTES:,}")
+    return metadata
+
+
+Metadata = Annotated[dict[str, JsonValue], AfterValidator(_storable)]
 
 
 class Body(BaseModel):

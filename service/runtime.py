@@ -48,14 +48,14 @@ class Runtime:
 
     @property
     def engine(self) -> Engine:
-        """The engine. Raises `Unavailable` while loading or draining."""
-        if self._engine is None or self.phase != "ready":
+        """The engine; while draining too, for what runs. Raises `Unavailable` until it is loaded."""
+        if self._engine is None:
             raise Unavailable(f"the service is {self.phase}; try again")
         return self._engine
 
     @property
     def space(self) -> UnifiedSpace:
-        """The unified space. Raises `Unavailable` while loading or draining."""
+        """The unified space. Raises `Unavailable` until it is loaded."""
         return self.engine.space
 
     @property
@@ -122,8 +122,9 @@ class Runtime:
         )
 
     def check_ready(self) -> None:
-        """Raise `Unavailable` while loading or draining, before a body is read for nothing."""
-        _ = self.engine
+        """Raise `Unavailable` while loading or draining: what comes now is not begun."""
+        if self.phase != "ready":
+            raise Unavailable(f"the service is {self.phase}; try again")
 
     def model(self) -> dict[str, str]:
         """What embeds, as replies name it."""

@@ -1,0 +1,150 @@
+"""The engine embeds as the space does, shares what is the same, and survives what fails in it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import pytest
+from media_files import cloud, jpeg, png, wav
+
+from connectors.bundle import load_bundle
+from connectors.errors import InvalidMedia, IsthmusError
+from connectors.space import UnifiedSpace
+from service.engine.embedding import Embedding
+from service.engine.engine import Engine
+from service.engine.media_input import MediaInput
+from service.errors import EncoderFailed, Overloaded
+from service.metrics import Metrics
+from service.settings import Settings
+
+T = TypeVar("T")
+
+
+@pytest.fixture(scope="module")
+def space(tiny_bundle: Path) -> UnifiedSpace:
+    return load_bundle(tiny_bundle)
+
+
+def with_engine(space: UnifiedSpace, work: Callable[[Engine], Awaitable[T]], **settings: object) -> T:
+    async def run() -> T:
+        engine = await Engine.start(space, Settings(**settings), Metrics())
+        try:
+            return await work(engine)
+        finally:
+            await engine.close()
+
+    return asyncio.run(run())
+
+
+def file(data: bytes, name: str = "file") -> MediaInput:
+    return MediaInput(data, len(data), name)
+
+
+def text(value: str) -> MediaInput:
+    return MediaInput.text(value, "text")
+
+
+def embed(space: UnifiedSpace, *items: MediaInput) -> list[Embedding | IsthmusError]:
+    return with_engine(space, lambda engine: engine.embed(items, 60.0))
+
+
+def test_it_gives_the_vectors_of_the_space(space: UnifiedSpace) -> None:
+    data = {"image": png("blue"), "audio": wav(), "point_cloud": cloud()}
+    embedded = embed(space, *(file(each) for each in data.values()), text("rain"))
+    for each, (modality, media) in zip(embedded, [*data.items(), ("text", "rain")], strict=True):
+        assert isinstance(each, Embedding)
+        assert each.modality == modality
+        np.testing.assert_allclose(each.vectors.native, space.encode(modality, [media])[0], atol=1e-5)
+        np.testing.assert_allclose(each.vectors.unified, space.embed(modality, [media])[0], atol=1e-5)
+
+
+def test_errors_stay_at_their_place(space: UnifiedSpace) -> None:
+    good, bad, failing = embed(space, file(png()), file(b"\x89PNG\r\n\x1a\n", "bad.png"), text("#fail"))
+    assert isinstance(good, Embedding)
+    assert isinstance(bad, InvalidMedia)
+    assert isinstance(failing, EncoderFailed)
+
+
+def test_identical_content_is_embedded_once(space: UnifiedSpace) -> None:
+    async def work(engine: Engine) -> tuple[list[Embedding | IsthmusError], int, Embedding | IsthmusError]:
+        image = jpeg(3)
+        together = await engine.embed([file(image) for _ in range(20)] + [file(jpeg(4))], 60.0)
+        (again,) = await engine.embed([file(image)], 60.0)
+        return together, len(engine.cache), again
+
+    together, cached, again = with_engine(space, work)
+    assert cached == 2
+    first = together[0]
+    assert isinstance(first, Embedding) and isinstance(again, Embedding)
+    assert again.cached
+    for each in [*together[1:20], again]:
+        assert isinstance(each, Embedding)
+        np.testing.assert_array_equal(each.vectors.unified, first.vectors.unified)
+
+
+def test_one_waiter_leaving_does_not_take_the_others_result(space: UnifiedSpace) -> None:
+    async def work(engine: Engine) -> list[Embedding | IsthmusError]:
+        leaving = asyncio.create_task(engine.embed([text("#slow shared")], 60.0))
+        staying = asyncio.create_task(engine.embed([text("#slow shared")], 60.0))
+        await asyncio.sleep(0.05)
+        leaving.cancel()
+        return await staying
+
+    (result,) = with_engine(space, work)
+    assert isinstance(result, Embedding)
+
+
+def test_cancelled_items_leave_every_queue(space: UnifiedSpace) -> None:
+    async def work(engine: Engine) -> tuple[int, int]:
+        many = asyncio.create_task(engine.embed([text(f"#slow {i}") for i in range(500)], 60.0))
+        await asyncio.sleep(0.1)
+        many.cancel()
+        await asyncio.gather(many, return_exceptions=True)
+        admitted = engine.admission.lanes["clip"].items
+        assert isinstance((await engine.embed([text("next")], 60.0))[0], Embedding)
+        return admitted, engine.workers["clip"].depth
+
+    assert with_engine(space, work, max_batch=1) == (0, 0)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_dies_fails_its_batch_and_is_replaced(space: UnifiedSpace) -> None:
+    async def work(
+        engine: Engine,
+    ) -> tuple[Embedding | IsthmusError, Embedding | IsthmusError, dict[str, bool]]:
+        (died,) = await engine.embed([text("#die")], 60.0)
+        (after,) = await engine.embed([text("after")], 60.0)
+        return died, after, await engine.ready()
+
+    died, after, ready = with_engine(space, work)
+    assert isinstance(died, EncoderFailed)
+    assert isinstance(after, Embedding)
+    assert ready == {"clip": True, "clap": True, "ulip": True}
+
+
+def test_a_silent_encoder_is_not_ready(space: UnifiedSpace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.engine.engine.FRESH_SECONDS", 0.0)
+
+    async def work(engine: Engine) -> dict[str, bool]:
+        stuck = asyncio.create_task(engine.embed([text("#slow")], 60.0))
+        await asyncio.sleep(0.05)
+        ready = await engine.ready()
+        await stuck
+        return ready
+
+    assert with_engine(space, work, probe_seconds=0.05) == {"clip": False, "clap": True, "ulip": True}
+
+
+def test_too_much_at_once_is_refused(space: UnifiedSpace) -> None:
+    async def work(engine: Engine) -> None:
+        first = asyncio.create_task(engine.embed([text(f"#slow {i}") for i in range(4)], 60.0))
+        await asyncio.sleep(0.05)
+        with pytest.raises(Overloaded):
+            await engine.embed([text(f"more {i}") for i in range(4)], 60.0)
+        # Another encoder's queue is its own.
+        assert isinstance((await engine.embed([file(wav())], 60.0))[0], Embedding)
+        await first
+
+    with_engine(space, work, queue_items=6)

@@ -1,0 +1,72 @@
+"""OpenAI's own client embeds here, without knowing it."""
+
+import base64
+
+import httpx
+import numpy as np
+import openai
+import pytest
+from media_files import png
+from server_process import ServerProcess
+
+IMAGE = {"image": f"data:image/png;base64,{base64.b64encode(png('teal')).decode()}"}
+
+
+@pytest.fixture
+def client(server: ServerProcess) -> openai.OpenAI:
+    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as client:
+        yield client
+
+
+def vector_of(api: httpx.Client, item: dict[str, str]) -> list[float]:
+    body = {"items": [item], "store": False, "return_vectors": True}
+    return api.post("/embed", json=body).json()["items"][0]["vector"]
+
+
+def test_texts_have_the_vectors_of_embed(client: openai.OpenAI, api: httpx.Client) -> None:
+    reply = client.embeddings.create(model="tiny", input=["a dog", "rain"], encoding_format="float")
+    assert [each.index for each in reply.data] == [0, 1]
+    np.testing.assert_allclose(reply.data[1].embedding, vector_of(api, {"text": "rain"}))
+    assert reply.model == "tiny"
+    assert reply.usage.prompt_tokens == reply.usage.total_tokens == 4 + 3
+
+
+def test_base64_holds_the_same_numbers(client: openai.OpenAI) -> None:
+    # Left to itself the client asks for base64 and decodes it.
+    as_base64 = client.embeddings.create(model="tiny", input="a dog").data[0].embedding
+    as_float = client.embeddings.create(model="tiny", input="a dog", encoding_format="float")
+    np.testing.assert_allclose(as_base64, as_float.data[0].embedding, rtol=1e-6)
+
+
+def test_fewer_dimensions_are_the_first_ones_normalised(client: openai.OpenAI) -> None:
+    whole = np.array(client.embeddings.create(model="tiny", input="a dog").data[0].embedding)
+    short = client.embeddings.create(model="tiny", input="a dog", dimensions=8).data[0].embedding
+    np.testing.assert_allclose(short, whole[:8] / np.linalg.norm(whole[:8]), rtol=1e-5)
+
+
+def test_media_are_typed_objects(client: openai.OpenAI, api: httpx.Client) -> None:
+    reply = client.embeddings.create(model="tiny", input=["a dog", IMAGE])  # type: ignore[list-item]
+    np.testing.assert_allclose(reply.data[1].embedding, vector_of(api, IMAGE), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"input": []}, "at least one"),
+        ({"input": "a", "dimensions": 0}, "dimensions"),
+        ({"input": "a", "dimensions": 1000}, "32"),
+        ({"input": ["fine", ""]}, "input[1]"),
+        ({"input": [{"image": "%%"}]}, "base64"),
+    ],
+)
+def test_mistakes_are_the_clients_own_exceptions(
+    client: openai.OpenAI, options: dict[str, object], says: str
+) -> None:
+    with pytest.raises(openai.UnprocessableEntityError) as raised:
+        client.embeddings.create(model="tiny", **options)
+    assert says in raised.value.message
+    assert raised.value.type == "invalid_request_error"
+
+
+def test_the_bundle_is_listed_as_a_model(client: openai.OpenAI) -> None:
+    assert [model.id for model in client.models.list()] == ["tiny"]

@@ -1,0 +1,103 @@
+"""Stored points can be listed, looked at, changed, deleted, and their media fetched."""
+
+import io
+from collections.abc import Iterator
+from urllib.parse import quote
+
+import httpx
+import pytest
+from media_files import cloud, jpeg, wav
+from PIL import Image
+from server_process import ServerProcess
+
+HERE = {"collection": "points"}
+MEDIA = {"pic/1.jpg": jpeg(1, 300), "sound 2": wav(), "cloud#3": cloud()}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _stored(server: ServerProcess) -> Iterator[None]:
+    for name, data in MEDIA.items():
+        form = {**HERE, "ids": f'["{name}"]', "metadata": '{"kept": true}'}
+        assert server.client.post("/embed", files={"files": (f"{name}", data)}, data=form).is_success
+    items = [{"text": f"text {i}", "id": f"t{i}"} for i in range(7)]
+    assert server.client.post("/embed", json={"items": items, **HERE}).is_success
+    yield
+    assert server.client.delete("/collections/points").status_code == 200
+
+
+def url(kind: str, name: str) -> str:
+    return f"/{kind}/{quote(name, safe='')}"
+
+
+def test_pages_hold_every_point_once(api: httpx.Client) -> None:
+    seen, cursor = [], None
+    while True:
+        params = {**HERE, "limit": 4, **({"cursor": cursor} if cursor else {})}
+        page = api.get("/points", params=params).json()
+        assert page["count"] == 10
+        seen += [point["id"] for point in page["points"]]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    assert sorted(seen) == sorted([*MEDIA, *(f"t{i}" for i in range(7))])
+
+
+def test_a_page_of_one_modality(api: httpx.Client) -> None:
+    page = api.get("/points", params={**HERE, "modality": "audio"}).json()
+    assert [point["id"] for point in page["points"]] == ["sound 2"]
+
+
+@pytest.mark.parametrize("name", MEDIA)
+def test_media_come_back_as_they_were_sent(api: httpx.Client, name: str) -> None:
+    point = api.get(url("points", name), params=HERE).json()
+    assert point["id"] == name
+    reply = api.get(point["media_url"])
+    assert reply.content == MEDIA[name]
+    assert reply.headers["content-type"] == point["mime"]
+    assert reply.headers["x-content-type-options"] == "nosniff"
+    assert reply.headers["content-security-policy"].startswith("sandbox")
+
+
+def test_media_are_served_in_ranges_and_by_etag(api: httpx.Client) -> None:
+    path = url("media", "sound 2")
+    part = api.get(path, params=HERE, headers={"range": "bytes=4-11"})
+    assert (part.status_code, part.content) == (206, MEDIA["sound 2"][4:12])
+    etag = part.headers["etag"]
+    assert api.get(path, params=HERE, headers={"if-none-match": etag}).status_code == 304
+
+
+def test_a_thumbnail_is_small_and_only_of_images(api: httpx.Client) -> None:
+    reply = api.get(url("media", "pic/1.jpg"), params={**HERE, "size": 64})
+    assert Image.open(io.BytesIO(reply.content)).size == (64, 64)
+    assert api.get(url("media", "sound 2"), params={**HERE, "size": 64}).status_code == 422
+    assert api.get(url("media", "pic/1.jpg"), params={**HERE, "size": 10**6}).status_code == 422
+
+
+def test_metadata_are_replaced(api: httpx.Client) -> None:
+    before = api.get("/points/t1", params={**HERE, "with_vectors": True}).json()
+    changed = api.patch("/points/t1", params=HERE, json={"metadata": {"a": [1]}, "caption": "one"})
+    assert changed.json()["metadata"] == {"a": [1]}
+    after = api.get("/points/t1", params={**HERE, "with_vectors": True}).json()
+    assert after == {**before, "metadata": {"a": [1]}, "caption": "one"}
+    assert api.patch("/points/nobody", params=HERE, json={"caption": "x"}).status_code == 404
+    assert api.patch("/points/t1", params=HERE, json={}).status_code == 422
+
+
+def test_what_is_deleted_is_gone(api: httpx.Client) -> None:
+    body = {"items": [{"text": "short-lived", "id": "gone"}], **HERE}
+    assert api.post("/embed", json=body).is_success
+    assert api.delete("/points/gone", params=HERE).json() == {"deleted": ["gone"]}
+    assert api.get("/points/gone", params=HERE).status_code == 404
+    assert api.delete("/points/gone", params=HERE).status_code == 404
+    query = {"query": [{"text": "short-lived"}], "limit": 50, **HERE}
+    assert "gone" not in [hit["id"] for hit in api.post("/search", json=query).json()["hits"]]
+
+
+def test_collections_are_made_listed_and_deleted(api: httpx.Client) -> None:
+    assert api.put("/collections/fresh").json() == {"name": "fresh", "dim": 32, "count": 0, "created": True}
+    assert api.put("/collections/fresh").json()["created"] is False
+    names = [each["name"] for each in api.get("/collections").json()["collections"]]
+    assert {"fresh", "points"} <= set(names)
+    assert api.get("/collections/points").json()["count"] == 10
+    assert api.delete("/collections/fresh").json() == {"deleted": "fresh"}
+    assert api.get("/collections/fresh").status_code == 404
