@@ -12,8 +12,9 @@ from service.envelope import Envelope
 from service.error_handlers import install_error_handlers
 from service.openapi import install_openapi
 from service.routes import classify, collections, connectors, embed, embeddings, health, media, points, search
-from service.runtime import Runtime
+from service.runtime import Prepare, Runtime
 from service.settings import Settings
+from service.web import page
 
 log = logging.getLogger("isthmus")
 
@@ -26,12 +27,12 @@ seconds with `X-Request-Timeout`. 429 and 503 say in `Retry-After` when to come 
 """
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
+def create_app(settings: Settings | None = None, prepare: Prepare | None = None) -> FastAPI:
     """The app for some settings (those of the environment if None). It loads in the background when started.
 
     `app.state.runtime` is the `Runtime`; `/readyz` is 200 once it is loaded.
     """
-    runtime = Runtime(settings or Settings())
+    runtime = Runtime(settings or Settings(), prepare)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -56,6 +57,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.runtime = runtime
     app.add_middleware(Envelope, metrics=runtime.metrics, max_body_bytes=runtime.settings.max_body_bytes)
     install_error_handlers(app, runtime)
+    app.include_router(page.router)
     for module in (embed, search, points, media, classify, embeddings, connectors, collections, health):
         app.include_router(module.router)
     install_openapi(app)

@@ -7,10 +7,10 @@ ask it for what they need and get `Unavailable` while it is not there.
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Literal, TypeVar
+from typing import Literal, TypeAlias, TypeVar
 
 import torch
 from starlette.requests import Request
@@ -30,14 +30,17 @@ from service.settings import Settings
 log = logging.getLogger("isthmus")
 
 T = TypeVar("T")
-Phase = Literal["loading", "ready", "draining", "failed"]
+Phase = Literal["loading", "preparing", "ready", "draining", "failed"]
+Prepare: TypeAlias = Callable[["Runtime"], Awaitable[None]]
+"""What is done with a loaded runtime before it is ready."""
 
 
 class Runtime:
     """The resources of one service process. `load` fills it, `close` empties it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, prepare: Prepare | None = None) -> None:
         self.settings = settings
+        self._prepare = prepare
         self.metrics = Metrics()
         self.phase: Phase = "loading"
         self.failure: Exception | None = None
@@ -107,11 +110,14 @@ class Runtime:
                 )
             )
             self._engine = await Engine.start(space, settings, self.metrics)
+            if self._prepare is not None and self.phase == "loading":
+                self.phase = "preparing"
+                await self._prepare(self)
         except Exception as error:
             self.failure = error
             self.phase = "failed"
             raise
-        if self.phase == "loading":
+        if self.phase in ("loading", "preparing"):
             self.phase = "ready"
         log.info(
             "ready after %.1f s: bundle %s, connector %s, %s",

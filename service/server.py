@@ -9,7 +9,7 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -17,7 +17,7 @@ import uvicorn
 
 from connectors.errors import IsthmusError
 from service.app import create_app
-from service.runtime import Runtime
+from service.runtime import Prepare, Runtime
 from service.settings import Settings
 
 SWITCH_SECONDS = 0.0005
@@ -27,9 +27,10 @@ SWITCH_SECONDS = 0.0005
 class Server(uvicorn.Server):
     """A uvicorn server that tells the runtime when it is asked to stop, and stops if loading fails."""
 
-    def __init__(self, config: uvicorn.Config, runtime: Runtime) -> None:
+    def __init__(self, config: uvicorn.Config, runtime: Runtime, greet: Callable[[], None]) -> None:
         super().__init__(config)
         self._runtime = runtime
+        self._greet: Callable[[], None] | None = greet
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -48,22 +49,36 @@ class Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Called ten times a second; true when it is time to stop."""
+        if self._greet is not None and self._runtime.phase == "ready":
+            self._greet()
+            self._greet = None
         return self._runtime.phase == "failed" or await super().on_tick(counter)
 
 
-def serve(settings: Settings) -> int:
-    """Serve until stopped; the exit status. Prints the address once it listens."""
+def serve(settings: Settings, prepare: Prepare | None = None, welcome: str | None = None) -> int:
+    """Serve until stopped; the exit status.
+
+    `prepare` is run between loading and being ready. `welcome` is printed once the service is ready, with
+    its address for `{url}`.
+    """
     logging.basicConfig(
         level=settings.log_level.upper(),
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
     sys.setswitchinterval(SWITCH_SECONDS)
-    app = create_app(settings)
+    app = create_app(settings, prepare)
     runtime: Runtime = app.state.runtime
     listener = socket.create_server((settings.host, settings.port), reuse_port=False, backlog=2048)
     host, port = listener.getsockname()[:2]
-    logging.getLogger("isthmus").info("listening on http://%s:%d", host, port)
+    url = f"http://{host}:{port}"
+    logging.getLogger("isthmus").info("listening on %s", url)
+
+    def greet() -> None:
+        if welcome is not None:
+            sys.stdout.write(welcome.format(url=url))
+            sys.stdout.flush()
+
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -72,7 +87,7 @@ def serve(settings: Settings) -> int:
         server_header=False,
     )
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        runner.run(Server(config, runtime).serve([listener]))
+        runner.run(Server(config, runtime, greet).serve([listener]))
     if runtime.failure is not None:
         reason = (
             runtime.failure.message if isinstance(runtime.failure, IsthmusError) else repr(runtime.failure)

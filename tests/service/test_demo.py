@@ -1,0 +1,68 @@
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+import tiny_encoders
+
+from service.gallery.items import gallery_items
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def run_demo(tiny_bundle, tmp_path):
+    """Runs `isthmus demo` with what `ask` does to it once it is ready; gives its output."""
+
+    def run(ask):
+        log = (tmp_path / "demo.log").open("w+")
+        path = os.pathsep.join([str(ROOT), str(Path(tiny_encoders.__file__).parent)])
+        options = ["--port", "0", "--bundle", str(tiny_bundle), "--data-dir", str(tmp_path / "data")]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tiny_encoders", "demo", *options],
+            env={**os.environ, "PYTHONPATH": path},
+            cwd=ROOT,
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            said = Path(log.name)
+            deadline = time.monotonic() + 120
+            while "ready at " not in said.read_text():
+                assert process.poll() is None and time.monotonic() < deadline, said.read_text()
+                time.sleep(0.05)
+            with httpx.Client(base_url=said.read_text().split("ready at ")[1].split()[0]) as client:
+                ask(client)
+            process.terminate()
+            assert process.wait(30) == 0, said.read_text()
+            return said.read_text()
+        finally:
+            process.kill()
+            log.close()
+
+    return run
+
+
+def test_a_demo_has_the_whole_gallery_when_it_is_ready_and_once_however_often_it_starts(run_demo):
+    created = []
+
+    def ask(client):
+        assert client.get("/readyz").json()["status"] == "ready"
+        reply = client.get("/points", params={"limit": 200}).json()
+        assert {point["id"] for point in reply["points"]} == {item.id for item in gallery_items()}
+        dog = client.get("/points/image/dog").json()
+        assert dog["metadata"]["caption"] == "a dog with a red collar"
+        assert client.get(dog["media_url"]).content == next(
+            item.data for item in gallery_items() if item.id == "image/dog"
+        )
+        hits = client.post("/search", json={"query": [{"text": "a bird"}], "target_modalities": ["image"]})
+        assert len(hits.json()["hits"]) == 10
+        created.append(sorted(point["created"] for point in reply["points"]))
+
+    first, second = run_demo(ask), run_demo(ask)
+    assert "the gallery is in" in first and "the gallery is in" not in second
+    assert created[0] == created[1]
+    assert "Three things to try" in second
