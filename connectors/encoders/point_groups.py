@@ -24,7 +24,11 @@ def farthest_points(points: Tensor, count: int) -> Tensor:
     if points.device.type == "cpu":
         clouds = points.float().numpy()
         return torch.from_numpy(np.stack([_farthest_of_one(cloud, count) for cloud in clouds]))
-    points = points.float()
+    return farthest_points_batched(points.float(), count)
+
+
+def farthest_points_batched(points: Tensor, count: int) -> Tensor:
+    """The same for all clouds at once, step by step on their device."""
     batch = torch.arange(len(points), device=points.device)
     chosen = torch.zeros(len(points), count, dtype=torch.long, device=points.device)
     nearest = torch.full(points.shape[:2], torch.inf, device=points.device)

@@ -3,7 +3,12 @@
 import pytest
 import torch
 
-from connectors.encoders.point_groups import farthest_points, group_points, nearest_points
+from connectors.encoders.point_groups import (
+    farthest_points,
+    farthest_points_batched,
+    group_points,
+    nearest_points,
+)
 
 
 def clouds(b: int, n: int, channels: int = 3) -> torch.Tensor:
@@ -23,6 +28,11 @@ def test_each_point_is_the_farthest_from_those_before_it():
     found = farthest_points(points, 40)
     for cloud, indices in zip(points, found, strict=True):
         assert indices.tolist() == farthest_by_definition(cloud, 40)
+
+
+def test_the_form_for_accelerators_finds_the_same_points():
+    points = clouds(3, 500)
+    assert torch.equal(farthest_points_batched(points, 64), farthest_points(points, 64))
 
 
 @pytest.mark.parametrize("n", [32, 100, 512, 8192, 10_000])
