@@ -144,6 +144,15 @@ class Connector(nn.Module):
         return serialise_safetensors(state)
 
 
+def blend(base: Tensor, leaf: Tensor, share: float) -> Tensor:
+    """Mix two unified vectors of the same items: normalize((1 - share) base + share leaf), [N, dim].
+
+    For the modality that base and leaf both embed (FreeBind): at 0 the base's own vectors, at 1 the leaf's
+    as projected; in between the vectors know what either space knows.
+    """
+    return F.normalize(torch.lerp(base.float(), leaf.float(), share), dim=-1)
+
+
 def load_connector(directory: Path | str) -> Connector:
     """Read a connector directory and verify it.
 

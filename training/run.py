@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from connectors.connector import Connector
+from connectors.connector import Connector, blend
 from connectors.errors import ConfigError, FingerprintMismatch
 from training.assembly import Provenance
 from training.connection import Connection, connect
@@ -26,7 +26,7 @@ from training.parallel import Group
 from training.pseudo_pair_store import PseudoPairStore
 from training.recipe import Recipe
 from training.trainer import Progress
-from training.views import views_of_features
+from training.views import View, views_of_features
 
 RUN_FILE = "run.json"
 TRAINED = "connector"
@@ -114,7 +114,7 @@ def run(
         on_phase("evaluation")
         systems = {TRAINED: connection.connector, **connection.baselines}
         measured = {
-            name: measure("evaluation", views_of_features([system], list(judged.values())))
+            name: measure("evaluation", _views(recipe, system, judged))
             for name, system in systems.items()
             if judged
         }
@@ -125,6 +125,18 @@ def run(
             _write(made, recipe, output)
             shutil.rmtree(checkpoints)
     return made
+
+
+def _views(recipe: Recipe, system: Connector, judged: Mapping[str, FeatureSet]) -> list[View]:
+    """Views of the evaluation sets, and of base and leaf overlap blended if the recipe says so."""
+    views = views_of_features([system], list(judged.values()))
+    found = {view.name: view for view in views}
+    base, leaf = (found.get(f"{space}/{recipe.overlap}") for space in (recipe.base, recipe.leaf))
+    if recipe.connection.blend and base is not None and leaf is not None and base.ids == leaf.ids:
+        mixed = blend(base.unified, leaf.unified, recipe.connection.blend)
+        space = f"{recipe.base}+{recipe.leaf}"
+        views.append(View(f"{space}/{recipe.overlap}", space, mixed, mixed, base.ids, base.labels))
+    return views
 
 
 def score(recipe: Recipe, lines: Sequence[Measurement]) -> float:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from connectors.connector import Connector, ConnectorManifest, load_connector
+from connectors.connector import Connector, ConnectorManifest, blend, load_connector
 from connectors.errors import (
     CheckpointError,
     ConfigError,
@@ -126,3 +126,13 @@ def test_saving_again_replaces_the_connector_whole(tmp_path: Path) -> None:
     second.save(tmp_path / "c")
     assert load_connector(tmp_path / "c").version == second.version
     assert [p.name for p in tmp_path.iterdir()] == ["c"]
+
+
+def test_a_blend_goes_from_the_base_to_the_leaf_on_the_sphere():
+    base, leaf = F.normalize(torch.randn(5, 8), dim=1), F.normalize(torch.randn(5, 8), dim=1)
+    half = blend(base, leaf, 0.5)
+
+    torch.testing.assert_close(blend(base, leaf, 0.0), base)
+    torch.testing.assert_close(blend(base, leaf, 1.0), leaf)
+    torch.testing.assert_close((half * base).sum(1), (half * leaf).sum(1))
+    torch.testing.assert_close(half.norm(dim=1), torch.ones(5))

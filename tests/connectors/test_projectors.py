@@ -14,6 +14,7 @@ from connectors.projectors import (
     MlpBlock,
     MlpStack,
     Projector,
+    SkipStack,
     build_projector,
 )
 
@@ -21,6 +22,7 @@ EXAMPLES: list[Projector] = [
     Linear(6, 4),
     MlpBlock(6, 8, 4),
     MlpStack(6, 8, 4, blocks=3),
+    SkipStack(6, 8, 4, blocks=1),
     LinearNormRelu(6, 4),
     Centre(6),
     Chain([Centre(6), Linear(6, 4)]),
@@ -96,3 +98,13 @@ def test_an_ensemble_weighs_its_members_directions_not_their_lengths() -> None:
 def test_a_spec_that_cannot_be_read_is_a_checkpoint_error(spec: dict[str, object]) -> None:
     with pytest.raises(CheckpointError):
         build_projector(spec)
+
+
+def test_a_skip_stack_begins_as_its_linear_part():
+    torch.manual_seed(0)
+    projector = SkipStack(6, 10, 4)
+    x = torch.randn(7, 6)
+
+    torch.testing.assert_close(projector(x), projector.linear(x))
+    projector.stack.mlp2.net2[1].weight.data.fill_(1.0)
+    assert not torch.allclose(projector(x), projector.linear(x))

@@ -96,6 +96,34 @@ def test_an_ensemble_is_saved_and_loaded_whole(tmp_path):
     )
 
 
+def test_real_pairs_are_mixed_in_where_there_are_some():
+    options = {"loss": {"real_weight": 0.5}, "real_pairs": {"clip/image": "a", "clap/audio": "b"}}
+    given = {name: features()[name] for name in ("clip/image", "clap/audio")}
+    mixed = load_recipe("default", {**options, "optim": {"epochs": 1, "batch_size": 128}})
+
+    assert "real" in connect(mixed, features(), real_pairs=given).histories[0][0]
+    with pytest.raises(ConfigError, match="must name clap/audio and clip/image"):
+        connect(mixed, features(), real_pairs={"clip/text": given["clip/image"]})
+    with pytest.raises(ConfigError, match="need the same items"):
+        connect(mixed, features(), real_pairs={**given, "clap/audio": given["clap/audio"][:9]})
+
+
+def test_a_killed_run_goes_on_from_its_checkpoint(tmp_path):
+    whole = connect(recipe(optim={"epochs": 2, "checkpoint_steps": 1}), features()).connector
+
+    def die(progress):
+        if progress.step == 3:
+            raise KeyboardInterrupt
+
+    half = recipe(optim={"epochs": 2, "checkpoint_steps": 1})
+    with pytest.raises(KeyboardInterrupt):
+        connect(half, features(), checkpoints=tmp_path, on_step=die)
+    resumed = connect(half, features(), checkpoints=tmp_path).connector
+
+    audio = SIMULATION.test["leaf_other"]
+    torch.testing.assert_close(resumed.project("clap", "audio", audio), whole.project("clap", "audio", audio))
+
+
 def broken(**replaced):
     return {**features(), **{key.replace("_", "/"): value for key, value in replaced.items()}}
 

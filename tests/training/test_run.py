@@ -97,6 +97,23 @@ def test_what_was_trained_beats_its_closed_forms(recipe_file, tmp_path):
     assert not made.loses
 
 
+def test_base_and_leaf_overlap_can_be_blended(recipe_file, tmp_path):
+    recipe_file.write_text(
+        RECIPE.replace("[evaluation]", '[evaluation]\n"clip/text" = "test/clip-text"').replace(
+            '"clap/audio" = "test/clap-audio"',
+            '"clap/audio" = "test/clap-audio"\n"clap/text" = "test/clap-text"\n[connection]\nblend = 0.3',
+        )
+    )
+    made = run(load_recipe(recipe_file), tmp_path / "connector")
+    found = {
+        line.what: line.figures["mAP"].value
+        for line in made.measurements["connector"]
+        if line.task == "retrieval by item"
+    }
+
+    assert found["clip+clap/text → clap/audio"] > found["clip/text → clap/audio"]
+
+
 def bad_recipe(recipe_file):
     """The plain published recipe after four steps is far worse than ridge."""
     text = recipe_file.read_text().replace("epochs = 2", "epochs = 1").replace("= 256", "= 1024")
