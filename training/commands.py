@@ -1,4 +1,4 @@
-"""The command line of training: `isthmus train`, `isthmus features`, `isthmus evaluate`.
+"""The command line of training: `isthmus features`, `train`, `evaluate` and `connectors import`.
 
 `app` holds the commands; the service's command line mounts it. A command parses, calls one function of this
 package and prints what came of it; every `IsthmusError` becomes one line on stderr and exit status 1.
@@ -29,6 +29,8 @@ from rich.text import Text
 from connectors.errors import ConfigError, IsthmusError
 
 app = typer.Typer(no_args_is_help=True, help="Train and measure connectors.")
+connectors_app = typer.Typer(no_args_is_help=True, help="Connector directories.")
+app.add_typer(connectors_app, name="connectors")
 
 stderr = Console(stderr=True)
 
@@ -261,3 +263,22 @@ def train(
         )
         if not allow_worse:
             raise typer.Exit(LOSES)
+
+
+@connectors_app.command("import")
+def import_connector(
+    file: Annotated[Path, typer.Argument(help="ex_clap.pt, ex_ulip.pt, clap_clip.pt or ulip_clip.pt")],
+    output: Annotated[Path, typer.Option(help="Connector directory to make")],
+    kind: Annotated[str | None, typer.Option(help="Which it is, where its name does not tell")] = None,
+) -> None:
+    """Convert a projector released by the authors of C-MCR and Ex-MCR."""
+    from training.importer import import_release
+
+    with explained():
+        if output.exists():
+            raise ConfigError(f"{output} exists: choose another output")
+        connector = import_release(file, kind)
+        connector.save(output)
+    stderr.print(f"{connector.version} in {output}", highlight=False)
+    for head, chain in connector.manifest.heads.items():
+        stderr.print(f"  {head:18} {' -> '.join(chain) or 'untouched'}", highlight=False)

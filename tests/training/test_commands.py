@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
+from torch.nn import functional as F
 from typer.testing import CliRunner, Result
 
 from connectors import registry
@@ -79,3 +81,23 @@ def test_evaluate_needs_something_to_measure(tmp_path: Path) -> None:
     result = isthmus("evaluate", "--data", tmp_path)
     assert result.exit_code == 1
     assert "name a --bundle, or a --connector" in result.output
+
+
+def test_connectors_import_converts_and_never_overwrites(tmp_path: Path) -> None:
+    def half(side: str) -> dict[str, torch.Tensor]:
+        parts = ("weight", "bias", "running_mean", "running_var")
+        norm = {f"{side}.net.1.{part}": torch.ones(512) for part in parts}
+        return {
+            f"{side}.net.0.weight": F.normalize(torch.ones(512, 512)),
+            f"{side}.net.0.bias": torch.zeros(512),
+            f"{side}.net.1.num_batches_tracked": torch.tensor(1),
+            **norm,
+        }
+
+    torch.save({**half("Head_A"), **half("Head_B")}, tmp_path / "ulip_clip.pt")
+    result = isthmus("connectors", "import", tmp_path / "ulip_clip.pt", "--output", tmp_path / "c")
+    assert result.exit_code == 0, result.output
+    assert "ulip/point_cloud" in result.output
+    again = isthmus("connectors", "import", tmp_path / "ulip_clip.pt", "--output", tmp_path / "c")
+    assert again.exit_code == 1
+    assert "exists: choose another output" in again.output.replace("\n", " ")
