@@ -2,7 +2,8 @@
 
 `run` opens and checks every feature set before any work, makes or finds pseudo-pairs, trains, measures
 the connector and its closed-form baselines on the recipe's [evaluation] sets, and writes the connector
-directory with `run.json` in it. A run that was killed goes on where it stopped when it is started again.
+directory with `run.json` and `report.html` in it. A run that was killed goes on where it stopped when it is
+started again.
 """
 
 import json
@@ -122,7 +123,8 @@ def run(
         seconds["evaluation"] = time.monotonic() - begun
         made = Run(connection, measured, scores, seconds)
         if group.rank == 0:
-            _write(made, recipe, output)
+            views = views_of_features([connection.connector], list(judged.values()))
+            _write(made, recipe, output, views)
             shutil.rmtree(checkpoints)
     return made
 
@@ -205,7 +207,7 @@ def _provenance(*groups: Mapping[str, FeatureSet]) -> Provenance:
     return Provenance(encoders, hashes)
 
 
-def _write(made: Run, recipe: Recipe, output: Path) -> None:
+def _write(made: Run, recipe: Recipe, output: Path, views: Sequence[View]) -> None:
     connector: Connector = made.connection.connector
     connector.manifest.metrics.update(
         scores=dict(made.scores),
@@ -228,3 +230,18 @@ def _write(made: Run, recipe: Recipe, output: Path) -> None:
         },
     }
     (output / RUN_FILE).write_text(json.dumps(record) + "\n", encoding="utf-8")
+    from training.report import Report, write_report
+
+    page = Report(
+        title=connector.version,
+        subtitle=f"{recipe.leaf} connected to {recipe.base} by the {recipe.overlap} that both embed",
+        recipe=record["recipe"],
+        histories=made.connection.histories,
+        measurements=made.measurements,
+        scores=made.scores,
+        seconds=made.seconds,
+        machine=record["machine"],
+        views=views,
+        trained=TRAINED,
+    )
+    write_report(page, output)

@@ -262,3 +262,44 @@ def test_a_copy_that_is_not_laid_out_as_asked_says_how_it_should_be(tmp_path: Pa
         read_dataset(tmp_path)
     with pytest.raises(ConfigError, match=r"not laid out as ave .*testSet\.txt"):
         read_dataset(tmp_path, "ave")
+
+
+def write_data_folder(root: Path) -> None:
+    """Thirty recordings, models and emoji in the training folder's layout."""
+    numbers = range(30)
+    ogg = samples.sound_file(samples.tone(0.1), form="OGG")
+    webp = samples.image_file(samples.picture(), "WEBP")
+    write(
+        root,
+        {
+            "audio/esc/meta.csv": "file,label,concept,source_id\n"
+            + "".join(f"{n}.ogg,door_wood_knock,door,freesound:{n}\n" for n in numbers),
+            "audio/sounds/meta.csv": "file,words,concept,source_id\nx.ogg,gun,gun,s:1\n",
+            "audio/sounds/x.ogg": ogg,
+            "images/emoji/meta.csv": "file,name,keywords,concept\n"
+            + "".join(f"{n}.webp,thing {n},a;b,\n" for n in numbers),
+            "images/photos/meta.csv": "file,label,source,attribution\n",
+            "images/renders/meta.csv": "file,mesh_id,name,concept\n"
+            + "".join(f"{n}.webp,mesh{n},model {n},door\n" for n in numbers),
+            "pointclouds/meta.csv": "index,mesh_id,name,concept,artist,shape,split_by\n"
+            + "".join(f"{n},mesh{n},model {n},door,A,shape{n},name\n" for n in numbers),
+            **{f"audio/esc/{n}.ogg": ogg for n in numbers},
+            **{f"images/emoji/{n}.webp": webp for n in numbers},
+            **{f"images/renders/{n}.webp": webp for n in numbers},
+        },
+    )
+    clouds = np.random.default_rng(0).normal(size=(30, 64, 3)).astype(np.float16)
+    np.savez(root / "pointclouds" / "train.npz", xyz=clouds)
+
+
+def test_the_training_folder_gives_what_training_held_out(tmp_path: Path) -> None:
+    write_data_folder(tmp_path)
+    concepts, esc, models, pictures = read_dataset(tmp_path)
+    whole = read_dataset(tmp_path, "data-folder-all")
+    for part, all_of_it in zip((concepts, esc, models, pictures), whole, strict=True):
+        for modality, examples in part.examples.items():
+            assert 0 < len(examples) < len(all_of_it.examples[modality])
+            for example in examples:
+                load(example, modality)
+    assert esc.classes == ("door wood knock",)
+    assert set(ids(models, "image")) == set(ids(models, "point_cloud"))

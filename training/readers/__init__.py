@@ -6,6 +6,7 @@ from pathlib import Path
 from connectors.errors import ConfigError, MissingFiles
 from training.readers.audio_captions import AUDIOCAPS, CLOTHO
 from training.readers.audio_visual import AVE, FLICKRNET, VGGSS
+from training.readers.data_folder import DATA_FOLDER, WHOLE_DATA_FOLDER
 from training.readers.esc50 import ESC50
 from training.readers.image_captions import COCO, FLICKR30K
 from training.readers.jsonl import JSONL
@@ -19,6 +20,8 @@ READERS: Mapping[str, Reader] = {
     "ave": AVE,
     "clotho": CLOTHO,
     "coco": COCO,
+    "data-folder": DATA_FOLDER,
+    "data-folder-all": WHOLE_DATA_FOLDER,
     "esc50": ESC50,
     "flickr30k": FLICKR30K,
     "vggss": VGGSS,
