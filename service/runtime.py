@@ -107,6 +107,7 @@ class Runtime:
                     data_dir=settings.data_dir,
                     url=settings.qdrant_url,
                     api_key=settings.qdrant_api_key,
+                    back_end=settings.index,
                 )
             )
             self._engine = await Engine.start(space, settings, self.metrics)

@@ -4,6 +4,7 @@
 """
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -34,6 +35,9 @@ class Settings(BaseSettings):
 
     qdrant_url: str | None = Field(None, description="A Qdrant server; an embedded index if unset")
     qdrant_api_key: str | None = Field(None, description="Its API key")
+    index: Literal["edge", "local"] = Field(
+        "edge", description="Embedded index: Qdrant Edge in processes of its own, or the client's local mode"
+    )
     index_threads: int = Field(4, ge=1, description="Calls to the index that may run at once")
 
     max_body_bytes: int = Field(128 * MIB, ge=1, description="Largest request body")

@@ -12,7 +12,7 @@ from typing import Protocol
 import httpx
 
 ROOT = Path(__file__).parents[2]
-START_SECONDS = 120
+START_SECONDS = 240
 
 
 class ServerProcess:
