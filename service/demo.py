@@ -27,9 +27,9 @@ WELCOME = """
 Isthmus is ready at {url}
 
 Three things to try:
-  1. Open {url} and type "a dog barking", or drop a sound on it.
+  1. Open {url} and type "rain and thunder", or drop a sound on it.
   2. Find pictures with a text:
-     curl {url}/search --json '{{"query": [{{"text": "a red car"}}], "target_modalities": ["image"]}}'
+     curl {url}/search --json '{{"query": [{{"text": "a wooden door"}}], "target_modalities": ["image"]}}'
   3. Find what goes with a stored sound, in every modality:
      curl {url}/search --json '{{"query": [{{"id": "audio/bell"}}], "quota": 2}}'
 
