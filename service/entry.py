@@ -85,32 +85,33 @@ async def store(
     created = datetime.now(UTC).isoformat(timespec="milliseconds")
 
     def write() -> None:
-        points: dict[str, Point] = {}
-        for entry, outcome in zip(entries, outcomes, strict=True):
-            if isinstance(outcome, IsthmusError) or isinstance(entry.item, IsthmusError):
-                continue
-            data = entry.item.read()
-            payload: dict[str, Any] = {
-                "media": runtime.media.put(data),
-                "mime": outcome.mime,
-                "sha256": outcome.sha256,
-                "name": entry.item.filename,
-                "metadata": entry.metadata or {},
-                "connector": connector,
-                "created": created,
-            }
-            if outcome.modality == "text":
-                payload["text"] = data.decode("utf-8")
-            point_id = entry.id or outcome.sha256
-            points[point_id] = Point(
-                point_id,
-                outcome.modality,
-                space.space_of(outcome.modality),
-                outcome.vectors.unified,
-                outcome.vectors.native,
-                payload,
-            )
-        runtime.index.upsert(collection, list(points.values()), connector)
+        with runtime.media.adding() as media:
+            points: dict[str, Point] = {}
+            for entry, outcome in zip(entries, outcomes, strict=True):
+                if isinstance(outcome, IsthmusError) or isinstance(entry.item, IsthmusError):
+                    continue
+                data = entry.item.read()
+                payload: dict[str, Any] = {
+                    "media": media.put(data),
+                    "mime": outcome.mime,
+                    "sha256": outcome.sha256,
+                    "name": entry.item.filename,
+                    "metadata": entry.metadata or {},
+                    "connector": connector,
+                    "created": created,
+                }
+                if outcome.modality == "text":
+                    payload["text"] = data.decode("utf-8")
+                point_id = entry.id or outcome.sha256
+                points[point_id] = Point(
+                    point_id,
+                    outcome.modality,
+                    space.space_of(outcome.modality),
+                    outcome.vectors.unified,
+                    outcome.vectors.native,
+                    payload,
+                )
+            runtime.index.upsert(collection, list(points.values()), connector)
 
     await runtime.call_index(context, partial(write))
 

@@ -14,6 +14,7 @@ from service.errors import (
     IndexUnavailable,
     InvalidRequest,
     MalformedBody,
+    MediaStoreUnavailable,
     NotFound,
     Overloaded,
     RequestTooLarge,
@@ -34,6 +35,7 @@ STATUS: Mapping[type[IsthmusError], int] = {
     Overloaded: 429,
     Unavailable: 503,
     IndexUnavailable: 503,
+    MediaStoreUnavailable: 503,
     DeadlineExceeded: 504,
 }
 """Status of each class; a subclass has its parent's, and everything else is 500."""

@@ -11,6 +11,7 @@ IsthmusError (connectors/errors.py)
     ├── DeadlineExceeded     it was not done in the time the client gave it
     ├── EncoderFailed        an encoder failed on an item it was given
     ├── IndexUnavailable     the vector index does not answer
+    ├── MediaStoreUnavailable  the media store does not answer
     └── BatchFailed          every item of a batch failed
 """
 
@@ -88,6 +89,12 @@ class IndexUnavailable(ServiceError):
 
     code = "index_unavailable"
     retry_after = 2
+
+
+class MediaStoreUnavailable(ServiceError):
+    """The media store does not answer, or failed while it did; the request may be tried again."""
+
+    code = "media_store_unavailable"
 
 
 @dataclass(frozen=True, slots=True)

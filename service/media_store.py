@@ -1,44 +1,181 @@
-"""The original bytes of what was uploaded, each content once, as files named by their sha256.
+"""The original files of stored points, kept by the sha256 of their bytes: the same file twice is kept once.
 
-Holds `MediaStore`. A file is complete and on disk before its key is given out, so whatever the index refers
-to is there after any crash.
+Given bytes it gives a key; a file is on the disk, whole, before its key is given out, so whatever the index
+names is there after any crash. Files that no point names any more are deleted with the last point that did,
+and those that a crash left over by `collect`.
 """
 
 import hashlib
-import os
-import tempfile
+import re
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Self
 
-from service.errors import NotFound
+from service.errors import MediaStoreUnavailable, NotFound, ServiceError
+from service.index.protocol import Index
+from service.media_blobs import Blobs, FolderBlobs, RemoteBlobs
+
+_KEY = re.compile(r"[0-9a-f]{64}")
+
+Used = Callable[[str], bool]
+"""Whether any point names a key."""
 
 
 class MediaStore:
-    """Files below one directory. Safe from any thread and process."""
+    """Files by the sha256 of their bytes, and thumbnails of them. Thread-safe.
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        root.mkdir(parents=True, exist_ok=True)
+    Every method raises `MediaStoreUnavailable` where the storage fails.
+    """
 
-    def put(self, data: bytes) -> str:
-        """Keep bytes; gives their key. They survive a power cut when this returns."""
-        key = hashlib.sha256(data).hexdigest()
-        target = self._place(key)
-        if target.exists():
-            return key
-        target.parent.mkdir(exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".new-", delete=False) as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(file.name).replace(target)
-        return key
+    def __init__(self, blobs: Blobs) -> None:
+        self._blobs = blobs
+        self._lock = threading.Lock()
+        self._held: Counter[str] = Counter()
+        self._backups = 0
+
+    @classmethod
+    def open(cls, folder: Path, url: str | None = None, options: dict[str, Any] | None = None) -> Self:
+        """The store in a local folder, or at a URL such as `s3://bucket/prefix`, with `folder` for copies.
+
+        Raises `ConfigError` where the URL's protocol is unknown or its package is missing.
+        """
+        local = FolderBlobs(folder)
+        return cls(RemoteBlobs(url, local, options) if url else local)
+
+    @contextmanager
+    def adding(self) -> Iterator["MediaAddition"]:
+        """Keep files and write the points that name them, in one block: none of the files goes meanwhile."""
+        addition = MediaAddition(self)
+        try:
+            yield addition
+        finally:
+            with self._lock:
+                self._held -= addition.keys
+
+    @contextmanager
+    def nothing_deleted(self) -> Iterator[None]:
+        """Files stay while this block runs; those deleted meanwhile are left to `collect`."""
+        with self._lock:
+            self._backups += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._backups -= 1
 
     def path(self, key: str) -> Path:
-        """The file with a key's bytes. Raises `NotFound`."""
-        target = self._place(key)
-        if not target.is_file():
-            raise NotFound(f"the media {key} is not there any more", "id")
-        return target
+        """The file with a key's bytes, on this machine. Raises `NotFound`."""
+        with _failing("read"):
+            path = self._blobs.path(_file(key)) if _KEY.fullmatch(key) else None
+        if path is None:
+            raise NotFound(f"the media {key[:64]} is not there any more", "id")
+        return path
 
-    def _place(self, key: str) -> Path:
-        return self._root / key[:2] / key
+    def thumbnail(self, key: str, size: int) -> bytes | None:
+        """The picture `keep_thumbnail` was given, None where there is none."""
+        with _failing("read"):
+            return self._blobs.read(f"{_thumbnails(key)}{size}") if _KEY.fullmatch(key) else None
+
+    def keep_thumbnail(self, key: str, size: int, picture: bytes) -> None:
+        """Keep a picture made of a file, as long as the file is there."""
+        with _failing("written"), self._lock:
+            if self._blobs.age(_file(key)) is not None:
+                self._blobs.write(f"{_thumbnails(key)}{size}", picture)
+
+    def delete(self, key: str, used: Used) -> bool:
+        """Delete a file and its thumbnails; False where a point names it, or is about to."""
+        with _failing("deleted"), self._lock:
+            if self._backups or not _KEY.fullmatch(key) or self._held[key] or used(key):
+                return False
+            for name in list(self._blobs.names(_thumbnails(key))):
+                self._blobs.delete(name)
+            return self._blobs.delete(_file(key))
+
+    def collect(self, used: Used, *, older_than: float = 3600.0) -> int:
+        """Delete files that no point names and give how many.
+
+        Files younger than `older_than` seconds are left: another process may be about to write their points.
+        """
+        removed = 0
+        with _failing("collected"):
+            for name in list(self._blobs.names("files")):
+                age = self._blobs.age(name)
+                key = name.rpartition("/")[2]
+                if age is None or age < older_than:
+                    continue
+                if _KEY.fullmatch(key):
+                    removed += self.delete(key, used)
+                else:
+                    self._blobs.delete(name)  # half-written when its writer was killed
+        return removed
+
+    def __iter__(self) -> Iterator[str]:
+        """The key of every file kept."""
+        with _failing("listed"):
+            for name in self._blobs.names("files"):
+                if _KEY.fullmatch(key := name.rpartition("/")[2]):
+                    yield key
+
+    def _put(self, key: str, data: bytes) -> None:
+        with self._lock:
+            self._held[key] += 1
+        with _failing("written"):
+            if not self._blobs.touch(_file(key)):
+                self._blobs.write(_file(key), data)
+
+
+class MediaAddition:
+    """What one block of `MediaStore.adding` has kept so far."""
+
+    def __init__(self, store: MediaStore) -> None:
+        self._store = store
+        self.keys: Counter[str] = Counter()
+
+    def put(self, data: bytes) -> str:
+        """Keep bytes and give their key. They survive a power cut when this returns."""
+        key = hashlib.sha256(data).hexdigest()
+        self.keys[key] += 1
+        self._store._put(key, data)
+        return key
+
+
+def used_in(index: Index) -> Used:
+    """Whether a point of any collection names a key."""
+
+    def used(key: str) -> bool:
+        where = {"must": [{"key": "media", "match": {"value": key}}]}
+        return any(index.count(each.name, where=where) for each in index.collections())
+
+    return used
+
+
+def delete_with_media(index: Index, media: MediaStore, collection: str, ids: Sequence[str]) -> list[str]:
+    """Delete points and the files that no other point names; gives the ids that were there."""
+    points = index.get(collection, ids)
+    deleted = index.delete(collection, ids)
+    for key in {point.payload.get("media") for point in points}:
+        if key is not None:
+            media.delete(key, used_in(index))
+    return deleted
+
+
+@contextmanager
+def _failing(verb: str) -> Iterator[None]:
+    """What the storage raises, as `MediaStoreUnavailable`."""
+    try:
+        yield
+    except ServiceError:
+        raise
+    except Exception as error:
+        raise MediaStoreUnavailable(f"media cannot be {verb}: {error}") from error
+
+
+def _file(key: str) -> str:
+    return f"files/{key[:2]}/{key}"
+
+
+def _thumbnails(key: str) -> str:
+    return f"thumbnails/{key[:2]}/{key}/"

@@ -99,7 +99,7 @@ class Runtime:
             for encoder in space.encoders.values():
                 await asyncio.to_thread(warm_up, encoder)
             settings.data_dir.mkdir(parents=True, exist_ok=True)
-            self._media = MediaStore(settings.data_dir / "media")
+            self._media = MediaStore.open(settings.data_dir / "media", settings.media_url)
             self._index = await asyncio.to_thread(
                 partial(
                     open_index,

@@ -38,6 +38,10 @@ class Settings(BaseSettings):
     index: Literal["edge", "local"] = Field(
         "edge", description="Embedded index: Qdrant Edge in processes of its own, or the client's local mode"
     )
+    media_url: str | None = Field(
+        None,
+        description="Where media are kept, as fsspec knows it (s3://bucket/prefix); under data_dir if unset",
+    )
     index_threads: int = Field(4, ge=1, description="Calls to the index that may run at once")
 
     max_body_bytes: int = Field(128 * MIB, ge=1, description="Largest request body")

@@ -9,6 +9,8 @@ from typing import Any
 
 import qdrant_edge as edge
 
+from service.index.edge_payload import marked
+
 
 def edge_filter(raw: Mapping[str, Any] | None) -> edge.Filter | None:
     """A filter's JSON as Edge's object; None for None."""
@@ -72,11 +74,11 @@ def _field_condition(raw: Mapping[str, Any]) -> edge.FieldCondition:
 
 def _match(raw: Mapping[str, Any]) -> Any:
     if "value" in raw:
-        return edge.MatchValue(raw["value"])
+        return edge.MatchValue(marked(raw["value"]))
     if "any" in raw:
-        return edge.MatchAny(raw["any"])
+        return edge.MatchAny(marked(raw["any"]))
     if "except" in raw:
-        return edge.MatchExcept(raw["except"])
+        return edge.MatchExcept(marked(raw["except"]))
     return edge.MatchText(raw["text"])
 
 

@@ -20,6 +20,7 @@ import numpy as np
 import qdrant_edge as edge
 
 from service.index.edge_filter import edge_filter
+from service.index.edge_payload import given, stored, unmarked
 from service.index.records import Record, pack, unpack
 
 FLUSH_IDLE_SECONDS = 2.0
@@ -34,7 +35,7 @@ _SCHEMAS = {
     "keyword": edge.PayloadSchemaType.Keyword,
     "integer": edge.PayloadSchemaType.Integer,
     "float": edge.PayloadSchemaType.Float,
-    "bool": edge.PayloadSchemaType.Bool,
+    "bool": edge.PayloadSchemaType.Keyword,  # marked, see `service.index.edge_payload`
     "datetime": edge.PayloadSchemaType.Datetime,
     "geo": edge.PayloadSchemaType.Geo,
 }
@@ -68,28 +69,29 @@ class EdgeWorker:
 
     def serve(self, connection: Connection) -> None:
         """Answer until the other end closes."""
-        connection.send_bytes(pack({"answer": "ready"}))
-        while True:
-            if self.unflushed and not self.held and not connection.poll(FLUSH_IDLE_SECONDS):
-                self.flush()
-            try:
-                message = connection.recv_bytes()
-            except (EOFError, OSError):
-                break
-            head, records = unpack(message)
-            try:
-                answer, found = self.answers[head["ask"]](head, records)
-                reply = pack({"answer": answer}, found)
-            except Exception as error:  # told to the caller, who knows what it asked
-                reply = pack({"error": f"{type(error).__name__}: {error}"})
-            connection.send_bytes(reply)
-        self.shard.close()
+        try:
+            connection.send_bytes(pack({"answer": "ready"}))
+            while True:
+                if self.unflushed and not self.held and not connection.poll(FLUSH_IDLE_SECONDS):
+                    self.flush()
+                connection.send_bytes(self.answer(connection.recv_bytes()))
+        except (EOFError, OSError):
+            self.shard.close()  # nobody is there any more
+
+    def answer(self, message: bytes) -> bytes:
+        """The reply to one message; what goes wrong is told to the caller, who knows what it asked."""
+        head, records = unpack(message)
+        try:
+            answer, found = self.answers[head["ask"]](head, records)
+        except Exception as error:
+            return pack({"error": f"{type(error).__name__}: {error}"})
+        return pack({"answer": answer}, found)
 
     def upsert(self, head: dict[str, Any], records: list[Record]) -> tuple[None, Sequence[Record]]:
         """Write records."""
         vectors: list[Any] = [dict(each.vectors) for each in records]  # arrays: the stubs know only lists
         points = [
-            edge.Point(each.uuid, named, dict(each.payload))
+            edge.Point(each.uuid, named, stored(each.payload))
             for each, named in zip(records, vectors, strict=True)
         ]
         return self._write(edge.UpdateOperation.upsert_points(points), len(points))
@@ -100,7 +102,7 @@ class EdgeWorker:
 
     def set_payload(self, head: dict[str, Any], records: list[Record]) -> tuple[None, Sequence[Record]]:
         """Replace the named top-level fields of records."""
-        change = edge.UpdateOperation.set_payload(head["uuids"], head["payload"])
+        change = edge.UpdateOperation.set_payload(head["uuids"], stored(head["payload"]))
         return self._write(change, len(head["uuids"]))
 
     def declare(self, head: dict[str, Any], records: list[Record]) -> tuple[None, Sequence[Record]]:
@@ -154,7 +156,7 @@ class EdgeWorker:
         request = edge.FacetRequest(
             head["key"], limit=head["limit"], exact=True, filter=edge_filter(head["where"])
         )
-        return [[hit.value, hit.count] for hit in self.shard.facet(request).hits], ()
+        return [[unmarked(hit.value), hit.count] for hit in self.shard.facet(request).hits], ()
 
     def info(self, head: dict[str, Any], records: list[Record]) -> tuple[Any, Sequence[Record]]:
         """How many points there are, and vectors in an index."""
@@ -216,7 +218,7 @@ def _shard_config(config: dict[str, Any]) -> edge.EdgeConfig:
     graph = edge.HnswIndexConfig(
         m=config["hnsw_m"],
         ef_construct=config["hnsw_ef_construct"],
-        full_scan_threshold=10_000,
+        full_scan_threshold=config["scan_below_kb"],
         max_indexing_threads=config["threads"],
     )
     none = edge.HnswIndexConfig(m=0, ef_construct=4, full_scan_threshold=10_000, payload_m=0)
@@ -233,14 +235,15 @@ def _shard_config(config: dict[str, Any]) -> edge.EdgeConfig:
         vectors[name] = edge.EdgeVectorParams(
             dim, edge.Distance.Cosine, memory=edge.Memory.Cold, hnsw_config=none
         )
-    return edge.EdgeConfig(vectors=vectors)
+    optimizers = edge.EdgeOptimizersConfig(indexing_threshold=config["scan_below_kb"])
+    return edge.EdgeConfig(vectors=vectors, optimizers=optimizers)
 
 
 def _record(found: Any, score: float = 0.0) -> Record:
     vectors = found.vector if isinstance(found.vector, dict) else {}
     return Record(
         str(found.id),
-        found.payload or {},
+        given(found.payload or {}),
         {name: np.asarray(vector, dtype=np.float32) for name, vector in vectors.items()},
         score,
     )

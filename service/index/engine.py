@@ -19,6 +19,7 @@ DEFAULT_FIELDS: Mapping[str, FieldType] = {
     "modality": "keyword",
     "mime": "keyword",
     "sha256": "keyword",
+    "media": "keyword",
     "created": "datetime",
 }
 """Payload fields every generation indexes."""

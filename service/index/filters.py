@@ -2,7 +2,7 @@
 
 Given the JSON of a filter it gives a `qdrant_client.models.Filter`, or raises `InvalidFilter` naming the
 place that is wrong (`filter.must[2].match`). Fields are the payload's own (`modality`, `mime`, `sha256`,
-`name`, `caption`, `media`, `space`, `connector`, `created`, `id`) and, under `metadata.`, the user's.
+`name`, `caption`, `text`, `media`, `space`, `connector`, `created`, `id`) and, under `metadata.`, the user's.
 `has_id` takes the caller's ids. Only what every back end answers alike is let through.
 """
 
@@ -19,7 +19,7 @@ from service.index.errors import InvalidFilter
 from service.index.identity import point_uuid
 
 SYSTEM_FIELDS = frozenset(
-    {"id", "modality", "space", "media", "mime", "sha256", "name", "caption", "connector", "created"}
+    {"id", "modality", "space", "media", "mime", "sha256", "name", "caption", "text", "connector", "created"}
 )
 """The payload's own fields. The user's metadata is under `metadata.`."""
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from service.errors import IndexUnavailable
 from service.index.engine import BATCH, Generation
+from service.index.fair_lock import FairLock
 from service.index.records import Record
 from service.index.shard_copy import copy_shard
 from service.index.shard_process import ShardClosed, ShardProcess
@@ -29,7 +30,7 @@ class Shard:
         """Held by whoever makes an optimised copy."""
         self._process = process
         self._copying = threading.Lock()
-        self._writing = threading.RLock()
+        self._writing = FairLock()
         self._unindexed: int | None = None
         self._behind: dict[str, None] | None = None
 

@@ -30,6 +30,16 @@ def copy_shard(shard: ShardProcess, target: Path, writes_held: AbstractContextMa
             shard.call({"ask": "hold", "held": False})
 
 
+def sync_tree(folder: Path) -> None:
+    """Bring everything under a folder to the disk, names and contents."""
+    for path in [folder, *folder.rglob("*"), folder.parent]:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
 def _copy_changed(source: Path, target: Path, since: int) -> None:
     """Make `target` like `source`, taking files unchanged since `since` (ns) as already there."""
     kept = {target}

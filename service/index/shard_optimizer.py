@@ -18,6 +18,7 @@ from connectors.errors import IsthmusError
 from service.errors import IndexUnavailable
 from service.index.engine import Generation
 from service.index.shard import Shard
+from service.index.shard_copy import sync_tree
 from service.index.shard_process import ShardClosed, ShardProcess
 
 _log = logging.getLogger(__name__)
@@ -85,6 +86,7 @@ class ShardOptimizer:
                     raise IndexUnavailable("the index is closing")
                 copy.call({"ask": "optimize"}, seconds=None)
                 copy.close()
+                sync_tree(copy.path)
                 self._building = follower = self._spawn(copy.path, shard.generation, 0)
                 shard.hand_over(follower, lambda: self._moved(shard, copy.path))
                 kept = True

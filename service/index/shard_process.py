@@ -11,7 +11,6 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -20,6 +19,7 @@ from typing import Any
 
 from service.errors import IndexUnavailable
 from service.index.engine import Generation, VectorStorage
+from service.index.fair_lock import FairLock
 from service.index.payload import UNIFIED, native_name
 from service.index.records import Record, pack, unpack
 
@@ -32,12 +32,16 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class GraphSettings:
-    """The HNSW graph: links a node, candidates while building and while searching, threads that build."""
+    """The HNSW graph: links a node, candidates while building and while searching, threads that build.
+
+    Segments with less than `scan_below_kb` of vectors get none: scanning them is as fast.
+    """
 
     m: int = 16
     ef_construct: int = 128
     ef: int = 128
     threads: int = 0
+    scan_below_kb: int = 10_000
 
 
 class ShardClosed(Exception):
@@ -69,9 +73,10 @@ class ShardProcess:
             "hnsw_ef_construct": graph.ef_construct,
             "hnsw_ef": graph.ef,
             "threads": graph.threads,
+            "scan_below_kb": graph.scan_below_kb,
         }
         self._nice = nice
-        self._lock = threading.Lock()
+        self._lock = FairLock()
         self._closed = False
         self._child: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None

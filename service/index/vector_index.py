@@ -15,6 +15,7 @@ from connectors.errors import ConfigError
 from connectors.modality import Modality
 from service.index.engine import BATCH, DEFAULT_FIELDS, Engine, Generation
 from service.index.errors import CollectionConflict, InvalidFilter
+from service.index.fair_lock import FairLock
 from service.index.filters import check_field, parse_filter, with_modality
 from service.index.identity import check_cursor, check_name, point_uuid
 from service.index.payload import (
@@ -51,7 +52,7 @@ class VectorIndex:
         self.engine = engine
         self.layout = layout
         self._creating = threading.Lock()
-        self._writing: defaultdict[str, threading.RLock] = defaultdict(threading.RLock)
+        self._writing: defaultdict[str, FairLock] = defaultdict(FairLock)
 
     def __enter__(self) -> Self:
         return self
@@ -258,10 +259,10 @@ class VectorIndex:
                 f"collection {collection} cannot be faceted on {key!r}, only on {', '.join(facetable)}; "
                 "declare it as a keyword, integer or bool field first"
             )
-        hits = self.engine.facet(found.name, key, parsed, limit)
+        hits = [hit for hit in self.engine.facet(found.name, key, parsed, limit) if hit[1]]
         return sorted(hits, key=lambda hit: (-hit[1], str(hit[0])))
 
-    def writing(self, collection: str) -> threading.RLock:
+    def writing(self, collection: str) -> FairLock:
         """The lock that one collection's writes take in turn."""
         return self._writing[collection]
 

@@ -79,7 +79,11 @@ async def get_media(
     def shrink() -> bytes:
         return thumbnail(decode("image", path.read_bytes(), name=point.payload.get("name")), size)
 
-    return Response(await runtime.engine.run(shrink), headers=headers, media_type="image/jpeg")
+    picture = await runtime.call_index(context, partial(runtime.media.thumbnail, key, size))
+    if picture is None:
+        picture = await runtime.engine.run(shrink)
+        await runtime.call_index(context, partial(runtime.media.keep_thumbnail, key, size, picture))
+    return Response(picture, headers=headers, media_type="image/jpeg")
 
 
 def thumbnail(image: Image, size: int) -> bytes:

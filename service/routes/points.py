@@ -13,6 +13,7 @@ from service.bodies import DEFAULT_COLLECTION, Collection, PatchBody
 from service.errors import InvalidRequest, NotFound
 from service.index.protocol import StoredPoint
 from service.json_reply import JsonReply
+from service.media_store import delete_with_media
 from service.openapi import example_reply, request_body
 from service.point_reply import point_reply
 from service.request_context import context_of
@@ -90,7 +91,9 @@ async def delete_point(
 ) -> Response:
     """Delete one point, for good."""
     runtime = runtime_of(request)
-    deleted = await runtime.call_index(context_of(request), partial(runtime.index.delete, collection, [id]))
+    deleted = await runtime.call_index(
+        context_of(request), partial(delete_with_media, runtime.index, runtime.media, collection, [id])
+    )
     if not deleted:
         raise no_point(id, collection)
     return JsonReply({"deleted": deleted})

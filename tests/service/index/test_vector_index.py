@@ -56,6 +56,25 @@ def test_points_come_back_as_they_went_in(index: VectorIndex) -> None:
     assert index.get("birds", [points[0].id])[0].unified is None
 
 
+def test_metadata_comes_back_to_the_last_bit(index: VectorIndex) -> None:
+    [point] = make_points(1)
+    odd = {
+        "floats": [0.1, 1 / 3, 2.2250738585072014e-308, -25.59999999999999, 1e300, 5.0],
+        "whole": [2**63 - 1, -(2**63), 0],
+        "truth": [True, False, None, {"deep": [False]}],
+        "text": ["", "\ue000", "\ue000\ue001", "naïve 🐦\n\x00", "true"],
+        "": {"a.b": 1, "c[0]": {}},
+    }
+    index.upsert("birds", [replace(point, payload={"metadata": odd})])
+    assert index.get("birds", [point.id])[0].payload == {"metadata": odd}
+    index.set_payload("birds", point.id, {"metadata": {"weight": 4.857142857142857}})
+    assert index.get("birds", [point.id])[0].payload == {"metadata": {"weight": 4.857142857142857}}
+    index.set_payload("birds", point.id, {"metadata": {"weight": 5, "new": True}})
+    back = index.get("birds", [point.id])[0].payload["metadata"]
+    assert back == {"weight": 5, "new": True}
+    assert [type(value) for value in back.values()] == [int, bool]
+
+
 def test_upserting_twice_is_once_and_the_last_wins(index: VectorIndex) -> None:
     points = make_points(4)
     index.upsert("birds", points)

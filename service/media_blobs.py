@@ -1,0 +1,173 @@
+"""Named files in a folder or, through fsspec, in an object store; what the media store is built on."""
+
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+from connectors.errors import ConfigError
+from service.index.catalogue import sync_folder
+
+
+class Blobs(Protocol):
+    """Named files; names are relative, with slashes. `OSError` and its like where the storage fails."""
+
+    def write(self, name: str, data: bytes) -> None:
+        """Keep a file: whole and durable on return, or not at all."""
+
+    def read(self, name: str) -> bytes | None:
+        """A file's bytes, None where there is none."""
+
+    def age(self, name: str) -> float | None:
+        """Seconds since a file was written, None where there is none."""
+
+    def touch(self, name: str) -> bool:
+        """Make a file as if written now; False where there is none."""
+
+    def delete(self, name: str) -> bool:
+        """Delete a file; False where there is none."""
+
+    def names(self, prefix: str) -> Iterator[str]:
+        """Every file under a prefix."""
+
+    def path(self, name: str) -> Path | None:
+        """Where a file lies on this machine, brought there if need be; None where there is none."""
+
+
+class FolderBlobs:
+    """Files in a local folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def write(self, name: str, data: bytes) -> None:
+        """Keep a file: written beside, synced, renamed, and the rename synced."""
+        target = self.folder / name
+        if not target.parent.is_dir():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            sync_folder(target.parent.parent)
+        staging = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+        try:
+            with staging.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            staging.replace(target)
+        finally:
+            staging.unlink(missing_ok=True)
+        sync_folder(target.parent)
+
+    def read(self, name: str) -> bytes | None:
+        """A file's bytes, None where there is none."""
+        try:
+            return (self.folder / name).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def age(self, name: str) -> float | None:
+        """Seconds since a file was written, None where there is none."""
+        try:
+            return time.time() - (self.folder / name).stat().st_mtime
+        except FileNotFoundError:
+            return None
+
+    def touch(self, name: str) -> bool:
+        """Make a file as if written now; False where there is none."""
+        try:
+            os.utime(self.folder / name)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def delete(self, name: str) -> bool:
+        """Delete a file; False where there is none."""
+        try:
+            (self.folder / name).unlink()
+        except FileNotFoundError:
+            return False
+        return True
+
+    def names(self, prefix: str) -> Iterator[str]:
+        """Every file under a prefix, what a killed writer left behind included."""
+        for folder, _, files in os.walk(self.folder / prefix):
+            for file in sorted(files):
+                yield (Path(folder) / file).relative_to(self.folder).as_posix()
+
+    def path(self, name: str) -> Path | None:
+        """Where a file lies; None where there is none."""
+        path = self.folder / name
+        return path if path.is_file() else None
+
+
+class RemoteBlobs:
+    """Files wherever fsspec reaches, as `s3://bucket/prefix`.
+
+    `options` are the file system's own (key, secret, endpoint_url, ...); `copies` keeps what was fetched for
+    those who need a file of this machine. Raises `ConfigError` where the URL's protocol is unknown or its
+    package is not installed.
+    """
+
+    def __init__(self, url: str, copies: FolderBlobs, options: dict[str, Any] | None = None) -> None:
+        self._copies = copies
+        try:
+            import fsspec
+
+            self._files, root = fsspec.core.url_to_fs(url, use_listings_cache=False, **(options or {}))
+        except (ImportError, ValueError) as error:
+            raise ConfigError(
+                f"media cannot be kept at {url}: {error}; for S3 install the extra: pip install 'isthmus[s3]'"
+            ) from error
+        self._root = root.rstrip("/")
+
+    def write(self, name: str, data: bytes) -> None:
+        """Keep a file; object stores put it whole or not at all."""
+        path = self._path(name)
+        self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
+        self._files.pipe_file(path, data)
+
+    def read(self, name: str) -> bytes | None:
+        """A file's bytes, None where there is none."""
+        try:
+            return bytes(self._files.cat_file(self._path(name)))
+        except FileNotFoundError:
+            return None
+
+    def age(self, name: str) -> float | None:
+        """Seconds since a file was written, None where there is none."""
+        try:
+            return time.time() - float(self._files.modified(self._path(name)).timestamp())
+        except FileNotFoundError:
+            return None
+
+    def touch(self, name: str) -> bool:
+        """Make a file as if written now, which for an object is to write it again."""
+        data = self.read(name)
+        if data is not None:
+            self.write(name, data)
+        return data is not None
+
+    def delete(self, name: str) -> bool:
+        """Delete a file and this machine's copy; False where there is none."""
+        self._copies.delete(name)
+        try:
+            self._files.rm_file(self._path(name))
+        except FileNotFoundError:
+            return False
+        return True
+
+    def names(self, prefix: str) -> Iterator[str]:
+        """Every file under a prefix."""
+        for path in sorted(self._files.find(self._path(prefix))):
+            yield path[len(self._root) + 1 :]
+
+    def path(self, name: str) -> Path | None:
+        """Where this machine's copy of a file lies, fetched once; None where there is none."""
+        if self._copies.path(name) is None and (data := self.read(name)) is not None:
+            self._copies.write(name, data)
+        return self._copies.path(name)
+
+    def _path(self, name: str) -> str:
+        return f"{self._root}/{name}"

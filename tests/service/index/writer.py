@@ -1,0 +1,68 @@
+"""A process that writes to an index until it is killed, and says on its output what was acknowledged.
+
+`python writer.py FOLDER SEED` upserts and deletes batches of points, printing `?ids` before a call, and
+`+ids` or `-ids` once it returned.
+"""
+
+import random
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from service.index.edge_engine import EdgeEngine
+from service.index.protocol import Layout, Point
+from service.index.shard_optimizer import OptimizerSettings
+from service.index.vector_index import VectorIndex
+
+LAYOUT = Layout(dim=32, natives={"clip": 32}, connector="exmcr-1")
+OPTIMIZER = OptimizerSettings(after=40, idle_seconds=0.0, tick_seconds=0.05, fraction=0.0)
+
+
+def open_writers_index(folder: Path) -> VectorIndex:
+    """The index, optimised so often that a kill is likely to come in the middle of it."""
+    return VectorIndex(EdgeEngine(folder, optimizer=OPTIMIZER), LAYOUT)
+
+
+def vector_of(point_id: str) -> np.ndarray:
+    vector = np.random.default_rng(abs(hash_of(point_id))).standard_normal(32).astype(np.float32)
+    return vector / np.linalg.norm(vector)
+
+
+def hash_of(point_id: str) -> int:
+    return int.from_bytes(point_id.encode()[-8:], "big")
+
+
+def say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    folder, choose = Path(sys.argv[1]), random.Random(int(sys.argv[2]))
+    with open_writers_index(folder) as index:
+        there = [point.id for point in index.scroll("birds", 5000)[0]]
+        say("ready")
+        serial = 0
+        while True:
+            if there and choose.random() < 0.3:
+                ids = choose.sample(there, min(len(there), 7))
+                say("?" + " ".join(ids))
+                index.delete("birds", ids)
+                there = [each for each in there if each not in ids]
+                say("-" + " ".join(ids))
+            else:
+                ids = [f"{sys.argv[2]}/{serial + i}" for i in range(choose.randint(1, 9))]
+                serial += len(ids)
+                say("?" + " ".join(ids))
+                points = [
+                    Point(each, "text", "clip", vector_of(each), vector_of(each), {"name": each})
+                    for each in ids
+                ]
+                index.upsert("birds", points)
+                there += ids
+                say("+" + " ".join(ids))
+
+
+if __name__ == "__main__":
+    main()

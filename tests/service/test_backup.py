@@ -1,0 +1,111 @@
+"""A backup taken while others write restores to what there was; damage is found before it is brought back."""
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from connectors.errors import ConfigError, IntegrityError, MissingFiles
+from service.backup import check_backup, restore_backup, write_backup
+from service.commands.store import app
+from service.index.edge_engine import EdgeEngine
+from service.index.opening import open_index
+from service.index.protocol import Layout, Point
+from service.index.vector_index import VectorIndex
+from service.media_store import MediaStore
+
+LAYOUT = Layout(8, {"clip": 8}, "v1")
+
+
+def add(index: VectorIndex, media: MediaStore, number: int) -> None:
+    vector = np.random.default_rng(number).standard_normal(8).astype(np.float32)
+    vector /= np.linalg.norm(vector)
+    with media.adding() as adding:
+        key = adding.put(f"file {number}".encode())
+        payload = {"media": key, "metadata": {"n": number}}
+        index.upsert("birds", [Point(f"p{number}", "image", "clip", vector, vector, payload)])
+
+
+def test_a_backup_taken_while_others_write_is_whole(tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    media = MediaStore.open(data_dir / "media")
+    written = 0
+    done = threading.Event()
+    with VectorIndex(EdgeEngine(data_dir / "index"), LAYOUT) as index:
+        for number in range(30):
+            add(index, media, number)
+
+        def keep_writing() -> None:
+            nonlocal written
+            while not done.is_set():
+                add(index, media, 30 + written)
+                written += 1
+
+        writer = threading.Thread(target=keep_writing)
+        writer.start()
+        try:
+            manifest = write_backup(index.engine, media, tmp_path / "backup")
+        finally:
+            done.set()
+            writer.join()
+    assert manifest["collections"] == ["birds"]
+    restore_backup(tmp_path / "backup", tmp_path / "restored")
+    restored = MediaStore.open(tmp_path / "restored" / "media")
+    with VectorIndex(EdgeEngine(tmp_path / "restored" / "index"), LAYOUT) as index:
+        points, _ = index.scroll("birds", 10_000, with_vectors=True)
+        numbers = {int(point.id[1:]) for point in points}
+        assert set(range(30)) <= numbers
+        assert numbers == set(range(len(numbers))), "what was written before something kept was kept too"
+        for point in points:
+            assert restored.path(point.payload["media"]).read_bytes() == f"file {point.id[1:]}".encode()
+        assert index.search("birds", points[0].unified, limit=1)[0].point.id == points[0].id
+
+
+@pytest.fixture
+def backup(tmp_path: Path) -> Path:
+    media = MediaStore.open(tmp_path / "data" / "media")
+    with VectorIndex(EdgeEngine(tmp_path / "data" / "index"), LAYOUT) as index:
+        for number in range(3):
+            add(index, media, number)
+        write_backup(index.engine, media, tmp_path / "backup")
+    return tmp_path / "backup"
+
+
+def test_a_damaged_backup_is_refused_and_nothing_is_brought_back(backup: Path, tmp_path: Path) -> None:
+    [first, *_] = sorted((backup / "media").rglob("*"), key=lambda path: path.is_dir())
+    first.write_bytes(b"other")
+    with pytest.raises(IntegrityError, match=first.name):
+        restore_backup(backup, tmp_path / "new")
+    first.unlink()
+    with pytest.raises(MissingFiles, match=first.name):
+        restore_backup(backup, tmp_path / "new")
+    (backup / "manifest.json").write_text("{}")
+    with pytest.raises(IntegrityError, match="manifest"):
+        check_backup(backup)
+    with pytest.raises(MissingFiles, match="no backup"):
+        check_backup(tmp_path)
+    assert not (tmp_path / "new" / "index").exists()
+
+
+def test_nothing_is_written_over(backup: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="exists"):
+        restore_backup(backup, tmp_path / "data")
+    with open_index(LAYOUT) as index, pytest.raises(ConfigError, match="snapshots"):
+        write_backup(index.engine, MediaStore.open(tmp_path / "m"), tmp_path / "other")
+
+
+def test_the_commands_back_up_restore_export_and_import(backup: Path, tmp_path: Path) -> None:
+    def run(*arguments: object) -> str:
+        result = CliRunner().invoke(app, [str(each) for each in arguments], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    data, file = tmp_path / "data", tmp_path / "birds.parquet"
+    assert "1 collections" in run("backup", tmp_path / "second", "--data-dir", data)
+    assert "birds" in run("restore", tmp_path / "second", "--data-dir", tmp_path / "again")
+    run("export", file, "--collection", "birds", "--data-dir", tmp_path / "again")
+    run("import", file, "--collection", "copies", "--data-dir", tmp_path / "again")
+    with VectorIndex(EdgeEngine(tmp_path / "again" / "index"), LAYOUT) as index:
+        assert index.count("copies") == index.count("birds") == 3

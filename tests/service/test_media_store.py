@@ -1,0 +1,134 @@
+"""Files are kept once, found by their bytes, and gone when the last point that names them is."""
+
+import hashlib
+import os
+import threading
+import time
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pytest
+
+from connectors.errors import ConfigError
+from service.errors import MediaStoreUnavailable, NotFound
+from service.index.opening import open_index
+from service.index.protocol import Layout, Point
+from service.media_store import MediaStore, delete_with_media, used_in
+
+DATA = b"a small file"
+KEY = hashlib.sha256(DATA).hexdigest()
+
+
+@pytest.fixture(params=["folder", "remote"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> MediaStore:
+    if request.param == "folder":
+        return MediaStore.open(tmp_path)
+    memory = fsspec.filesystem("memory")
+    if memory.exists("/bucket"):
+        memory.rm("/bucket", recursive=True)
+    return MediaStore.open(tmp_path, "memory://bucket/prefix")
+
+
+def put(store: MediaStore, data: bytes) -> str:
+    with store.adding() as media:
+        return media.put(data)
+
+
+def test_a_file_comes_back_under_the_hash_of_its_bytes(store: MediaStore) -> None:
+    assert put(store, DATA) == KEY
+    assert put(store, DATA) == KEY
+    assert store.path(KEY).read_bytes() == DATA
+    assert list(store) == [KEY]
+
+
+def test_what_is_not_there_is_not_found(store: MediaStore) -> None:
+    for key in (KEY, "../../etc/passwd", ""):
+        with pytest.raises(NotFound):
+            store.path(key)
+        assert store.thumbnail(key, 64) is None
+        assert store.delete(key, lambda _: False) is False
+
+
+def test_deleting_removes_the_file_and_its_thumbnails(store: MediaStore) -> None:
+    put(store, DATA)
+    store.keep_thumbnail(KEY, 64, b"small picture")
+    assert store.thumbnail(KEY, 64) == b"small picture"
+    assert store.delete(KEY, lambda _: True) is False
+    assert store.path(KEY).exists()
+    assert store.delete(KEY, lambda _: False) is True
+    assert store.thumbnail(KEY, 64) is None
+    with pytest.raises(NotFound):
+        store.path(KEY)
+    store.keep_thumbnail(KEY, 64, b"late")
+    assert store.thumbnail(KEY, 64) is None
+
+
+def test_a_file_whose_point_is_being_written_is_not_deleted(store: MediaStore) -> None:
+    with store.adding() as media:
+        media.put(DATA)
+        assert store.delete(KEY, lambda _: False) is False
+    assert store.delete(KEY, lambda _: False) is True
+
+
+def test_orphans_are_collected_once_they_are_old(tmp_path: Path) -> None:
+    store = MediaStore.open(tmp_path)
+    old, young, named = (put(store, bytes([i])) for i in range(3))
+    for path in [store.path(old), store.path(named)]:
+        os.utime(path, (time.time() - 7200,) * 2)
+    half_written = store.path(old).with_name(".half")
+    half_written.write_bytes(b"")
+    os.utime(half_written, (time.time() - 7200,) * 2)
+    assert store.collect(lambda key: key == named) == 1
+    assert sorted(store) == sorted([young, named])
+    assert not half_written.exists()
+    put(store, bytes([2]))
+    assert store.collect(lambda _: False, older_than=60) == 0, "a file sent again is as young as a new one"
+
+
+def test_a_file_goes_with_the_last_point_that_names_it(tmp_path: Path) -> None:
+    vector = np.eye(4, dtype=np.float32)[0]
+    with open_index(Layout(4, {"clip": 4}, "v1")) as index:
+        store = MediaStore.open(tmp_path)
+        key = put(store, DATA)
+        for collection, point_id in (("a", "1"), ("a", "2"), ("b", "1")):
+            index.upsert(collection, [Point(point_id, "text", "clip", vector, vector, {"media": key})])
+        assert delete_with_media(index, store, "a", ["1", "unknown"]) == ["1"]
+        assert delete_with_media(index, store, "a", ["2"]) == ["2"]
+        assert used_in(index)(key)
+        assert store.path(key).exists()
+        assert delete_with_media(index, store, "b", ["1"]) == ["1"]
+        assert list(store) == []
+
+
+def test_uploads_and_deletes_at_once_never_leave_a_point_without_its_file(tmp_path: Path) -> None:
+    vector = np.eye(4, dtype=np.float32)[0]
+    with open_index(Layout(4, {"clip": 4}, "v1")) as index:
+        store = MediaStore.open(tmp_path)
+        missing: list[str] = []
+
+        def work(part: int) -> None:
+            for turn in range(15):
+                with store.adding() as media:
+                    key = media.put(DATA)
+                    index.upsert("a", [Point(f"{part}", "text", "clip", vector, vector, {"media": key})])
+                if not store._blobs.path(f"files/{key[:2]}/{key}"):
+                    missing.append(f"{part} {turn}")
+                delete_with_media(index, store, "a", [f"{part}"])
+
+        threads = [threading.Thread(target=work, args=(part,)) for part in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert missing == []
+        assert list(store) == []
+
+
+def test_a_storage_that_fails_is_said_to(tmp_path: Path) -> None:
+    store = MediaStore.open(tmp_path)
+    (tmp_path / "files").write_text("in the way")
+    with pytest.raises(MediaStoreUnavailable, match="written"):
+        put(store, DATA)
+    with pytest.raises(ConfigError, match="nowhere"):
+        MediaStore.open(tmp_path, "nowhere://bucket")
