@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from training.fused_info_nce import SMALLEST_TEMPERATURE, FusedInfoNCE
+
 Contrast = Callable[[Tensor, Tensor, float], Tensor]
 """An InfoNCE of rows of x with rows of y at a temperature: `info_nce`, or the data-parallel one."""
 
@@ -33,6 +35,9 @@ def info_nce(x: Tensor, y: Tensor, temperature: float) -> Tensor:
     NCE(x, y; τ) = -1/2N Σ_i [ log softmax_j(x_i·y_j / τ)_i + log softmax_j(x_j·y_i / τ)_i ]
     """
     with torch.autocast(x.device.type, enabled=False):  # logits to 3 digits need float32
+        if temperature >= SMALLEST_TEMPERATURE:
+            fused: Tensor = FusedInfoNCE.apply(x.float(), y.float(), temperature)  # type: ignore[no-untyped-call]
+            return fused
         logits = x.float() @ y.float().T / temperature
     pairs = logits.diagonal()
     return (logits.logsumexp(1) + logits.logsumexp(0) - 2 * pairs).mean() / 2

@@ -29,6 +29,20 @@ def test_info_nce_is_the_mean_cross_entropy_of_both_directions():
     torch.testing.assert_close(info_nce(X, Y, 0.05), expected)
 
 
+@pytest.mark.parametrize("temperature", [0.01, 0.025, 0.05, 1.0])
+def test_info_nce_has_the_gradient_of_its_formula(temperature):
+    x, y = X.clone().requires_grad_(), Y.clone().requires_grad_()
+    logits, truth = x @ y.T / temperature, torch.arange(32)
+    plain = (F.cross_entropy(logits, truth) + F.cross_entropy(logits.T, truth)) / 2
+    expected = torch.autograd.grad(3 * plain, (x, y))
+
+    loss = info_nce(x, y, temperature)
+    found = torch.autograd.grad(3 * loss, (x, y))
+
+    torch.testing.assert_close(loss, plain, atol=1e-4, rtol=1e-5)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
 def test_info_nce_of_indistinguishable_rows_is_the_log_of_their_number():
     same = X[:1].expand(32, -1)
 
