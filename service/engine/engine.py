@@ -61,6 +61,7 @@ class Engine:
         self.cache = VectorCache(settings.cache_items)
         self.admission = Admission(settings.queue_items, settings.queue_bytes)
         self._settings = settings
+        self._connector = space.connector_version  # a hash over all heads: not for every item anew
         self._metrics = metrics
         self._limits = Limits(max_bytes=settings.max_item_bytes)
         self._pool = DecodePool(settings.decode_threads or cores)
@@ -202,7 +203,7 @@ class Engine:
     def _key(self, modality: Modality, data: bytes) -> CacheKey:
         encoder = self.space.encoder_of(modality)
         digest = hashlib.sha256(data).hexdigest()
-        return CacheKey(digest, modality, encoder.fingerprint, self.space.connector_version)
+        return CacheKey(digest, modality, encoder.fingerprint, self._connector)
 
     def _decode(self, item: MediaInput) -> Decoded:
         """Read, tell, look up, decode and prepare one item. Runs in the decode pool."""

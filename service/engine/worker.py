@@ -33,6 +33,8 @@ Encode = Callable[[Sequence[Prepared]], tuple[Matrix, Matrix]]
 
 SPEED_WEIGHT = 0.2
 """Weight of the latest batch in the measured seconds a row takes."""
+LONGEST_STOP = 10.0
+"""Seconds a thread gets to finish its last batch."""
 REGROW_AFTER = 64
 """Good batches after which a batch size that memory had limited is doubled again."""
 
@@ -116,14 +118,17 @@ class EncoderWorker:
         return True
 
     def close(self) -> None:
-        """Stop the thread after its batch; what still waits fails with `Unavailable`."""
+        """Stop the thread after its batch; what still waits fails with `Unavailable`.
+
+        A thread that hangs is left behind: the process must end all the same.
+        """
         with self._ready:
             self._closed = True
             waiting = [job for _, job in self._queue.in_turn()]
             self._queue = FairQueue()
             self._ready.notify_all()
         self._deliver(waiting, Unavailable("the service is stopping"))
-        self._thread.join()
+        self._thread.join(LONGEST_STOP)
 
     def _start(self) -> threading.Thread:
         thread = threading.Thread(target=self._work, name=f"encoder-{self.name}", daemon=True)

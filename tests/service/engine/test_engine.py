@@ -134,7 +134,7 @@ def test_a_silent_encoder_is_not_ready(space: UnifiedSpace, monkeypatch: pytest.
         await stuck
         return ready
 
-    assert with_engine(space, work, probe_seconds=0.05) == {"clip": False, "clap": True, "ulip": True}
+    assert not with_engine(space, work, probe_seconds=0.05)["clip"]
 
 
 def test_too_much_at_once_is_refused(space: UnifiedSpace) -> None:
