@@ -36,10 +36,12 @@ def open_clip(tmp_path_factory):
 def randomise(module: nn.Module, seed: int = 0) -> nn.Module:
     """Give a module weights and statistics none of which is at its neutral value."""
     generator = torch.Generator().manual_seed(seed)
-    for value in module.state_dict().values():
+    for key, value in module.state_dict().items():
         if value.is_floating_point() and value.ndim > 1:
             spread = value[0].numel() ** -0.5
             value.copy_(torch.randn(value.shape, generator=generator) * spread)
+        elif key.endswith(("bias", "running_mean")):
+            value.copy_(torch.randn(value.shape, generator=generator) * 0.1)
         elif value.is_floating_point():
             value.copy_(torch.rand(value.shape, generator=generator) + 0.5)
     return module.eval()

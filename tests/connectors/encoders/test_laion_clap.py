@@ -55,7 +55,16 @@ def upstream_input(clips: list[np.ndarray], fusion: bool, feature_functions) -> 
     mels = [
         librosa.power_to_db(
             librosa.feature.melspectrogram(
-                y=w, sr=RATE, n_fft=1024, hop_length=480, n_mels=64, norm=None, htk=True, fmin=50, fmax=14_000
+                y=w,
+                sr=RATE,
+                n_fft=1024,
+                hop_length=480,
+                n_mels=64,
+                norm=None,
+                htk=True,
+                fmin=50,
+                fmax=14_000,
+                pad_mode="reflect",
             ),
             top_db=None,
         ).T
@@ -83,7 +92,7 @@ def test_clips_up_to_ten_seconds_have_the_vectors_of_laion_clap(checkpoints, mod
     found = load_encoder(f"laion_clap/{model}", path).encode(clips)
     assert ((found * wanted).sum(dim=1) >= 0.9999).all()
     assert torch.allclose(found, wanted, atol=1e-4)
-    assert (wanted @ wanted.T).min() < 0.9999, "the towers tell these clips apart"
+    assert (wanted - wanted.roll(1, 0)).abs().amax(dim=1).min() > 1e-3, "the towers tell these clips apart"
 
 
 def test_fusion_of_whole_and_parts_is_laion_claps(checkpoints):
@@ -125,7 +134,7 @@ class TestLongSounds:
         whole, *parts = encoder.prepare(long).rows[0]
         mel = encoder._log_mel(torch.from_numpy(long)[None])[0]
         assert whole.shape == (1001, 64)
-        for part, begin in zip(parts, (150, 450, 750), strict=True):
+        for part, begin in zip(parts, (150, 451, 751), strict=True):
             assert torch.equal(part, mel[begin : begin + 1001])
 
     def test_a_sound_a_sample_longer_than_the_window_is_not_fused(self, checkpoints):
@@ -150,52 +159,54 @@ def test_unusable_sounds_are_refused(checkpoints, bad):
         load("HTSAT-tiny", checkpoints("HTSAT-tiny", False)[2]).prepare(bad, "audio")
 
 
+@pytest.fixture(scope="module")
+def roberta(tmp_path_factory):
+    """A small RoBERTa's folder, as the hub has it, and the tower with random weights."""
+    from tokenizers import ByteLevelBPETokenizer
+    from transformers import RobertaConfig, RobertaModel
+
+    folder = tmp_path_factory.mktemp("roberta-base")
+    tokenizer = ByteLevelBPETokenizer()
+    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    tokenizer.train_from_iterator(["a dog barks at the rain"] * 3, 300, special_tokens=special)
+    tokenizer.save_model(str(folder))
+    config = RobertaConfig(
+        vocab_size=300,
+        hidden_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=128,
+        max_position_embeddings=514,
+        type_vocab_size=1,
+        pad_token_id=1,
+        bos_token_id=0,
+        eos_token_id=2,
+    )
+    config.save_pretrained(folder)
+    torch.manual_seed(0)
+    return folder, RobertaModel(config).eval()
+
+
+@pytest.fixture(scope="module")
+def with_text(roberta, upstream_clap, randomised, tmp_path_factory):
+    """A checkpoint with both towers, and its text projection."""
+    tower, audio_projection = upstream_clap("HTSAT-tiny", False)
+    text_projection = randomised(nn.Sequential(nn.Linear(64, 512), nn.ReLU(), nn.Linear(512, 512)))
+    path = tmp_path_factory.mktemp("clap") / "both.pt"
+    save(
+        {
+            "audio_branch": tower,
+            "audio_projection": audio_projection,
+            "text_branch": roberta[1],
+            "text_projection": text_projection,
+        },
+        path,
+    )
+    return path, text_projection
+
+
 class TestText:
     """The text tower is there when a local RoBERTa folder is."""
-
-    @pytest.fixture(scope="class")
-    def roberta(self, tmp_path_factory):
-        """A small RoBERTa's folder, as the hub has it, and the tower with random weights."""
-        from tokenizers import ByteLevelBPETokenizer
-        from transformers import RobertaConfig, RobertaModel
-
-        folder = tmp_path_factory.mktemp("roberta-base")
-        tokenizer = ByteLevelBPETokenizer()
-        special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
-        tokenizer.train_from_iterator(["a dog barks at the rain"] * 3, 300, special_tokens=special)
-        tokenizer.save_model(str(folder))
-        config = RobertaConfig(
-            vocab_size=300,
-            hidden_size=64,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            intermediate_size=128,
-            max_position_embeddings=514,
-            type_vocab_size=1,
-            pad_token_id=1,
-            bos_token_id=0,
-            eos_token_id=2,
-        )
-        config.save_pretrained(folder)
-        torch.manual_seed(0)
-        return folder, RobertaModel(config).eval()
-
-    @pytest.fixture(scope="class")
-    def with_text(self, roberta, upstream_clap, randomised, tmp_path_factory):
-        """A checkpoint with both towers, and its text projection."""
-        tower, audio_projection = upstream_clap("HTSAT-tiny", False)
-        text_projection = randomised(nn.Sequential(nn.Linear(64, 512), nn.ReLU(), nn.Linear(512, 512)))
-        path = tmp_path_factory.mktemp("clap") / "both.pt"
-        save(
-            {
-                "audio_branch": tower,
-                "audio_projection": audio_projection,
-                "text_branch": roberta[1],
-                "text_projection": text_projection,
-            },
-            path,
-        )
-        return path, text_projection
 
     def test_texts_have_the_vectors_of_laion_claps_forward_pass(self, roberta, with_text):
         from transformers import RobertaTokenizerFast
