@@ -10,9 +10,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+import trimesh
 
 from connectors.media.source import Source
 from connectors.modality import Points
+
+Vertices = npt.NDArray[np.float64]
 
 SURFACE_POINTS = 8192
 """Points drawn from a mesh: what ULIP-2's PointBERT was trained on (8,192 to 10,000)."""
@@ -33,7 +36,7 @@ def no_triangles() -> npt.NDArray[np.int64]:
 class Geometry:
     """`vertices` float64 [V, 3]; `triangles` int64 [T, 3], rows of `vertices`, may be none."""
 
-    vertices: npt.NDArray[np.float64]
+    vertices: Vertices
     triangles: npt.NDArray[np.int64] = field(default_factory=no_triangles)
 
 
@@ -52,7 +55,7 @@ def cloud(source: Source, geometry: Geometry) -> Points:
     if len(geometry.triangles):
         if geometry.triangles.min() < 0 or geometry.triangles.max() >= len(vertices):
             raise source.invalid("has a triangle with a corner that is not in the file")
-        points = sample_surface(source, vertices[geometry.triangles])
+        points = sample_surface(source, geometry)
     else:
         points = vertices
     if len(points) < source.limits.min_points:
@@ -69,28 +72,16 @@ def cloud(source: Source, geometry: Geometry) -> Points:
     return narrow
 
 
-def sample_surface(
-    source: Source, corners: npt.NDArray[np.float64], count: int = SURFACE_POINTS
-) -> npt.NDArray[np.float64]:
-    """Draw points uniformly over the area of triangles: [T, 3, 3] -> [count, 3].
+def sample_surface(source: Source, geometry: Geometry, count: int = SURFACE_POINTS) -> Vertices:
+    """Draw points uniformly over the area of a mesh's triangles: float64 [count, 3].
 
-    The seed is fixed, so one mesh is one cloud. Uniform in a triangle by Osada et al. 2002
-    ("Shape distributions", section 4.1). Raises `InvalidMedia` if the area is zero.
+    The seed is fixed, so one mesh is one cloud. Raises `InvalidMedia` if the area is zero.
     """
-    origin = corners[:, 0]
-    sides = corners[:, 1:] - corners[:, :1]
-    area = np.linalg.norm(np.cross(sides[:, 0], sides[:, 1]), axis=1)
-    total = np.cumsum(area)
-    if not np.isfinite(total[-1]) or total[-1] <= 0:
+    mesh = trimesh.Trimesh(geometry.vertices, geometry.triangles, process=False)
+    if not 0 < mesh.area < np.inf:
         raise source.invalid("is a mesh without a surface")
-    random = np.random.default_rng(SURFACE_SEED)
-    # side="right" never picks a triangle of no area.
-    chosen = np.searchsorted(total, random.random(count) * total[-1], side="right")
-    chosen = np.minimum(chosen, len(total) - 1)
-    root, along = np.sqrt(random.random((count, 1))), random.random((count, 1))
-    return np.asarray(
-        origin[chosen] + root * (1 - along) * sides[chosen, 0] + root * along * sides[chosen, 1]
-    )
+    points, _ = trimesh.sample.sample_surface(mesh, count, seed=SURFACE_SEED)
+    return np.asarray(points, np.float64)
 
 
 def fans(source: Source, polygons: Iterable[Sequence[int]]) -> npt.NDArray[np.int64]:

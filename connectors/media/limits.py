@@ -38,6 +38,9 @@ class Limits:
     max_faces: int = 5_000_000
     """Triangles of a mesh, after polygons are split and repeated parts are counted."""
 
+    max_mesh_text: int = 16 * 1024 * 1024
+    """Bytes of a mesh as text (off, obj, ascii stl and ply), read a row at a time: some 4 s and 0.5 GB."""
+
     max_characters: int = 20_000
     """Unicode characters of a text, after stripping."""
 

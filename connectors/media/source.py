@@ -57,6 +57,11 @@ class Source:
         if count > self.limits.max_faces:
             raise self.too_large(f"{count:,} triangles", f"{self.limits.max_faces:,}")
 
+    def check_mesh_text(self) -> None:
+        """Raise `MediaTooLarge` past `max_mesh_text`; for a mesh whose rows are lines of text."""
+        if len(self.data) > self.limits.max_mesh_text:
+            raise self.too_large(f"{len(self.data):,} bytes of text", f"{self.limits.max_mesh_text:,}")
+
     @contextmanager
     def reading(self, form: str) -> Iterator[None]:
         """Translate anything a decoder raises in this block into `InvalidMedia`.

@@ -382,3 +382,61 @@ def test_another_modality_is_invalid():
         cloud(samples.file("image", "a.png"))
     with pytest.raises(InvalidMedia, match=r"story\.txt cannot be read as text/x-xyz"):
         cloud(b"once upon a time\nthere was a dog\n", "story.txt")
+
+
+def test_nodes_inside_one_another_are_read_to_a_depth():
+    def chain(length):
+        return [{"children": [i + 1]} for i in range(length - 1)] + [{"mesh": 0, "translation": [0, 0, 7]}]
+
+    assert np.allclose(cloud(one_mesh(nodes=chain(100)))[:, 2], 7)
+    for length in (101, 5000):
+        with pytest.raises(MediaTooLarge, match="nodes inside one another; the limit is 100"):
+            cloud(one_mesh(nodes=chain(length)))
+
+
+def test_a_glb_of_endless_nodes_or_json_is_too_large():
+    with pytest.raises(MediaTooLarge, match="too many nodes"):
+        cloud(one_mesh(nodes=[{"mesh": 0}] * 20_000))
+    with pytest.raises(MediaTooLarge, match="bytes of JSON"):
+        cloud(one_mesh(extras="x" * 10_000_000))
+
+
+def test_accessors_that_share_bytes_are_invalid():
+    accessor = {"bufferView": 0, "componentType": 5126, "count": 4, "type": "VEC3"}
+    primitives = [{"attributes": {"POSITION": i}, "mode": 5} for i in range(2)]
+    with pytest.raises(InvalidMedia, match="accessors overlap"):
+        cloud(one_mesh(accessors=[accessor] * 2, meshes=[{"primitives": primitives}]))
+
+
+def test_many_primitives_of_one_node_are_all_kept():
+    primitive = {"attributes": {"POSITION": 0}, "mode": 5}
+    with pytest.raises(MediaTooLarge, match="6 triangles; the limit is 5"):
+        cloud(one_mesh(meshes=[{"primitives": [primitive] * 3}]), limits=Limits(max_faces=5))
+    assert cloud(one_mesh(meshes=[{"primitives": [primitive] * 3}])).shape == (SURFACE_POINTS, 3)
+
+
+def test_comments_after_the_counts_of_an_off_hide_nothing():
+    off = b"OFF # box\n3 1 0 # counts\n# corners\n0 0 0\n1 0 0\n0 1 0\n# a face\n3 0 1 2\n"
+    assert np.allclose(cloud(off).max(axis=0), (1, 1, 0), atol=0.05)
+
+
+def test_an_stl_may_have_several_solids_with_any_names():
+    facet = (
+        "facet normal 0 0 1\nouter loop\nvertex 0 0 {z}\nvertex 1 0 {z}\nvertex 0 1 {z}\nendloop\nendfacet\n"
+    )
+    solids = "".join(f"solid vertex of {z}\n{facet.format(z=z)}endsolid vertex of {z}\n" for z in (0, 4))
+    points = cloud(solids.encode(), "two.stl")
+    assert set(np.unique(points[:, 2])) == {0, 4}
+
+
+@pytest.mark.filterwarnings("ignore")  # NumPy's, of the number
+def test_an_stl_with_a_word_for_a_number_is_invalid():
+    stl = samples.file("point_cloud", "text.stl").replace(b"vertex 1", b"vertex one", 1)
+    with pytest.raises(InvalidMedia, match=r"a\.stl"):
+        cloud(stl, "a.stl")
+
+
+@pytest.mark.parametrize("name", ["a.off", "a.obj", "text.stl", "text-mesh.ply"])
+def test_long_meshes_of_text_are_too_large(name):
+    with pytest.raises(MediaTooLarge, match="bytes of text; the limit is 100"):
+        cloud(samples.file("point_cloud", name), name, limits=Limits(max_mesh_text=100))
