@@ -2,7 +2,8 @@
 
 Decoders play what is left of a file that was cut off and say nothing. Each function here is given
 a `Source`, walks the containers' own sizes or page flags, and raises `InvalidMedia` if bytes are
-missing. Sizes a live recorder leaves open prove nothing and pass.
+missing, `MediaTooLarge` if the file is endless small parts. Sizes a live recorder leaves open prove
+nothing and pass.
 """
 
 import struct
@@ -13,6 +14,10 @@ from connectors.errors import InvalidMedia
 from connectors.media.source import Source
 
 OPEN_SIZE = 0xFFFFFFFF
+MOST_PARTS = 300_000
+"""Pages or boxes of a file. Ten minutes in the shortest Opus packets, a page each, are 240,000; of 12
+million empty boxes FFmpeg makes minutes of work."""
+
 LAST_PAGE = 4
 """Ogg's end-of-stream flag in a page's header type (RFC 3533, section 6)."""
 
@@ -49,7 +54,10 @@ def check_ogg(source: Source) -> None:
     """Every page is whole and every logical stream has its last page. Source: RFC 3533."""
     position = 0
     unfinished: set[int] = set()
+    pages = 0
     while position < len(source.data):
+        pages += 1
+        _check_parts(source, pages)
         header = source.data[position : position + 27]
         if len(header) < 27 or header[:4] != b"OggS":
             raise source.invalid(f"is damaged or cut off at byte {position:,}")
@@ -69,7 +77,8 @@ def check_ogg(source: Source) -> None:
 def check_mp4(source: Source) -> None:
     """Every top-level box is whole and `moov` is among them. Source: ISO/IEC 14496-12, 4.2."""
     kinds = set()
-    for kind, end in _boxes(source.data):
+    for number, (kind, end) in enumerate(_boxes(source.data), 1):
+        _check_parts(source, number)
         if end > len(source.data):
             raise _cut_off(source, end - len(source.data))
         kinds.add(kind)
@@ -113,6 +122,11 @@ def _element(source: Source, position: int) -> tuple[int, int | None, int]:
     identifier, size = numbers
     unknown = size == (1 << 7 * width) - 1
     return identifier, None if unknown else size, position
+
+
+def _check_parts(source: Source, number: int) -> None:
+    if number > MOST_PARTS:
+        raise source.too_large(f"more than {MOST_PARTS:,} pages or boxes", f"{MOST_PARTS:,}")
 
 
 def _cut_off(source: Source, missing: int) -> InvalidMedia:

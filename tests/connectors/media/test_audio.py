@@ -134,6 +134,16 @@ def test_an_ogg_cut_between_two_pages_is_invalid():
         decode("audio", data[: data.rindex(b"OggS")])
 
 
+def test_endless_boxes_and_pages_are_refused_before_they_are_decoded():
+    page = b"OggS" + bytes(23)
+    for data in (
+        samples.file("audio", "a.ogg") + page * 300_001,
+        samples.file("audio", "a.m4a") + struct.pack(">I4s", 8, b"free") * 300_001,
+    ):
+        with pytest.raises(MediaTooLarge, match="300,000 pages or boxes"):
+            decode("audio", data)
+
+
 def test_a_wav_whose_recorder_left_the_size_open_is_read():
     wav = bytearray(samples.file("audio", "a.wav"))
     struct.pack_into("<I", wav, wav.index(b"data") + 4, 0xFFFFFFFF)
