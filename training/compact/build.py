@@ -1,12 +1,12 @@
 """The build: from the data folder to the shipped bundle, step by step.
 
-Trunks are distilled side by side, one thread each; heads, connectors, calibration and report follow.
+Encoders are trained two at a time, one thread each; connectors, calibration and report follow.
 Everything it leaves in the work folder is found again by a later run.
 """
 
 import multiprocessing
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -42,24 +42,41 @@ NOTES = {
 }
 
 
+LOTS = (
+    (("pictures",), ("words", "sounds")),
+    (("pictures-refined",), ("sounds-refined", "clap")),
+    (("picture-features",),),
+    (("clip",), ("ulip",)),
+)
+"""Steps in their order: the lots of one line run side by side, each in a process on one thread."""
+
+
 def run_steps(data: Path, work: Path, plan: Plan, names: Sequence[str]) -> None:
-    """Do trunk steps in this process, on one thread."""
+    """Do steps in this process, on one thread."""
     torch.set_num_threads(1)
     shop = Workshop(data, work, plan)
     for name in names:
         if name == "words":
             shop.words()
-        elif name.endswith("-refined"):
-            maker = SpaceMaker(shop)
-            (maker.refine_pictures if name.startswith("pictures") else maker.refine_sounds)()
-        else:
+        elif name in ("pictures", "sounds"):
             shop.trunk(name)
+        else:
+            maker = SpaceMaker(shop)
+            steps: dict[str, Callable[[], object]] = {
+                "pictures-refined": maker.refine_pictures,
+                "sounds-refined": maker.refine_sounds,
+                "picture-features": maker.picture_features,
+                "clip": maker.clip,
+                "clap": maker.clap,
+                "ulip": maker.ulip,
+            }
+            steps[name]()
 
 
-def distil_trunks(shop: Workshop) -> None:
-    """Do the trunk steps in two processes at a time, each on one thread."""
+def train_encoders(shop: Workshop) -> None:
+    """Do every step of `LOTS`."""
     context = multiprocessing.get_context("spawn")
-    for lots in ((("pictures",), ("words", "sounds")), (("pictures-refined",), ("sounds-refined",))):
+    for lots in LOTS:
         workers = [
             context.Process(target=run_steps, args=(shop.data, shop.work, shop.plan, lot)) for lot in lots
         ]
@@ -68,7 +85,7 @@ def distil_trunks(shop: Workshop) -> None:
         for worker in workers:
             worker.join()
         if any(worker.exitcode != 0 for worker in workers):
-            raise RuntimeError("a trunk step failed; its own message is above")
+            raise RuntimeError(f"one of the steps {lots} failed; its own message is above")
 
 
 def build(data: Path, output: Path, work: Path, plan: Plan) -> None:
@@ -76,11 +93,7 @@ def build(data: Path, output: Path, work: Path, plan: Plan) -> None:
     shop = Workshop(data, work, plan)
     say(f"training on {len(shop.pictures[0])} pictures, {len(shop.clips[0])} clips, "
         f"{len(shop.clouds[0])} clouds; {len(shop.lexicon.rows)} words and phrases")  # fmt: skip
-    distil_trunks(shop)
-    maker = SpaceMaker(shop)
-    maker.clip()
-    maker.clap()
-    maker.ulip()
+    train_encoders(shop)
     for part in ("encoders", "connectors"):
         shutil.rmtree(output / part, ignore_errors=True)
     write_encoders(shop, output)

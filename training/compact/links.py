@@ -30,10 +30,14 @@ from training.recipe import load_recipe
 
 @dataclass(frozen=True)
 class Links:
-    """Connectors by directory name, and the closed-form baselines of each leaf."""
+    """Connectors by directory name, the closed-form baselines of each leaf, and the pictures' memory.
+
+    `pictures` are the training pictures' vectors in clip, in the workshop's order.
+    """
 
     shipped: dict[str, Connector]
     baselines: dict[str, dict[str, Connector]]
+    pictures: Tensor
 
 
 class LinkMaker:
@@ -132,4 +136,4 @@ class LinkMaker:
             if method == "exmcr":
                 baselines[leaf] = made.baselines
             say(f"{name}: {made.connector.version}")
-        return Links(shipped, baselines)
+        return Links(shipped, baselines, self._pictures("clip"))

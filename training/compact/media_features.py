@@ -5,6 +5,7 @@ prepare them, and set in random scenes), of sound clips (patch by patch), of poo
 teacher's answer, and the teachers' own features for the baseline that the students are measured against.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +32,9 @@ def kept(path: Path, make: Callable[[], Tensor]) -> Tensor:
         return torch.from_numpy(np.load(path, allow_pickle=False))
     path.parent.mkdir(parents=True, exist_ok=True)
     made = make()
-    np.save(path, made.numpy())
+    part = path.with_suffix(f".{os.getpid()}.npy")  # two processes may make the same thing
+    np.save(part, made.numpy())
+    part.rename(path)
     return made
 
 

@@ -46,8 +46,8 @@ FULL = Plan(
     vocabulary=16_384,
     word_steps=2500,
     head_steps=1500,
-    shape_epochs=40,
-    connector_epochs=36,
+    shape_epochs=15,
+    connector_epochs=5,
 )
 QUICK = Plan(
     picture_views=512,
