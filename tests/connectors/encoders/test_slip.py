@@ -6,7 +6,6 @@ import pytest
 import torch
 from PIL import Image
 from torch.nn import functional as F
-from torchvision import transforms
 
 from connectors.encoders.pointbert import CONFIGS, PointTransformer, load
 
@@ -14,6 +13,7 @@ from connectors.encoders.pointbert import CONFIGS, PointTransformer, load
 @pytest.mark.slow
 def test_images_and_texts_have_the_vectors_of_slips_own_parts(open_clip, randomised, tmp_path):
     import timm
+    from torchvision import transforms
 
     torch.manual_seed(0)
     vision = timm.create_model("vit_base_patch16_224", num_classes=0).eval()
