@@ -73,9 +73,11 @@ class TowerEncoder(nn.Module, ABC):
     A subclass sets `name`, `modalities`, `dim` and `fingerprint`, and writes `prepare` and
     `embed_rows`; it overrides `collate` where rows differ in shape (text). It says `reducible` if
     its network may run in another format than float32; `embed_rows` then converts what it is given.
+    It says not `quantisable` if int8 moves its vectors too far: then it stays in float32 instead.
     """
 
     reducible: ClassVar[bool] = False
+    quantisable: ClassVar[bool] = True
 
     name: str
     modalities: tuple[Modality, ...]

@@ -71,13 +71,15 @@ def place(
     """Move an encoder to a device and into a number format, in place.
 
     An encoder that is not `reducible` stays in float32 under "auto" and is a `ConfigError` under
-    any other format. `compiled` hands the network to torch.compile, which pays on CUDA only.
+    any other format; one that is not `quantisable` stays in float32 under "int8". `compiled` hands the network to torch.compile, which pays on CUDA only.
     """
     target = choose_device(device)
     chosen = choose_dtype(dtype, target)
     if chosen != "float32" and not encoder.reducible:
         if dtype != "auto":
             raise ConfigError(f"encoder {encoder.name} runs in float32 only, not in {chosen}")
+        chosen = "float32"
+    if chosen == "int8" and not encoder.quantisable:
         chosen = "float32"
     if chosen == "int8":
         _quantize(encoder)

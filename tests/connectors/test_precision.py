@@ -88,6 +88,13 @@ def test_an_encoder_of_float32_alone_says_so(encoder):
     assert next(fixed.parameters()).dtype == torch.float32
 
 
+def test_an_encoder_that_int8_would_move_stays_in_float32(encoder):
+    exact, fixed = encoder(), encoder()
+    fixed.quantisable = False
+    place(fixed, dtype="int8")
+    assert torch.equal(fixed.encode(TEXTS, "text"), exact.encode(TEXTS, "text"))
+
+
 def test_warming_up_runs_every_modality_in_every_batch_size(encoder):
     seen = []
     warmed = encoder()
