@@ -70,8 +70,9 @@ def place(
 ) -> None:
     """Move an encoder to a device and into a number format, in place.
 
-    An encoder that is not `reducible` stays in float32 under "auto" and is a `ConfigError` under
-    any other format; one that is not `quantisable` stays in float32 under "int8". `compiled` hands the network to torch.compile, which pays on CUDA only.
+    An encoder that is not `reducible` stays in float32 under "auto" and is a `ConfigError` under any
+    other format; one that is not `quantisable` stays in float32 under "int8". `compiled` hands the
+    network to torch.compile, which pays on CUDA only.
     """
     target = choose_device(device)
     chosen = choose_dtype(dtype, target)
