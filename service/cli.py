@@ -32,14 +32,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 }
 """Commands that live elsewhere: the module of each, and its one line of help."""
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    help=("Embed text, images, sounds and point clouds into one space, and search across them."),
-)
 
-
-@app.command()
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one")] = None,
@@ -54,7 +47,6 @@ def serve(
     raise typer.Exit(run(settings_with(**given)))
 
 
-@app.command()
 def config(
     what: Annotated[str, typer.Argument(help="settings, or recipe")] = "settings",
     recipe: Annotated[str, typer.Argument(help="With `recipe`: a file, or a shipped one")] = "default",
@@ -76,7 +68,6 @@ def config(
     Console().print(table)
 
 
-@app.command()
 def version() -> None:
     """Print the version."""
     typer.echo(f"isthmus {installed_version('isthmus')}")
@@ -98,14 +89,26 @@ def settings_with(**given: Any) -> Settings:
         raise typer.Exit(2) from error
 
 
-def main() -> None:
-    """The entry point of `isthmus`."""
-    called = next(iter(sys.argv[1:]), "")
+def command_line(called: str) -> typer.Typer:
+    """Every command. Where `called` lives elsewhere its module is imported; of the others there is their help."""
+    app = typer.Typer(
+        no_args_is_help=True,
+        add_completion=False,
+        help="Embed text, images, sounds and point clouds into one space, and search across them.",
+    )
+    for command in (serve, config, version):
+        app.command()(command)
     if called in COMMANDS:
         app.add_typer(import_module(COMMANDS[called][0]).app)
     else:
         for name, (_, line) in COMMANDS.items():
             app.command(name, help=line)(lambda: None)
+    return app
+
+
+def main() -> None:
+    """The entry point of `isthmus`."""
+    app = command_line(next(iter(sys.argv[1:]), ""))
     try:
         app()
     except IsthmusError as error:

@@ -29,9 +29,10 @@ Isthmus is ready at {url}
 Three things to try:
   1. Open {url} and type "rain and thunder", or drop a sound on it.
   2. Find pictures with a text:
-     curl {url}/search --json '{{"query": [{{"text": "a wooden door"}}], "target_modalities": ["image"]}}'
+     curl {url}/search -H 'content-type: application/json' \\
+       -d '{{"query": [{{"text": "a wooden door"}}], "target_modalities": ["image"]}}'
   3. Find what goes with a stored sound, in every modality:
-     curl {url}/search --json '{{"query": [{{"id": "audio/bell"}}], "quota": 2}}'
+     curl {url}/search -H 'content-type: application/json' -d '{{"query": [{{"id": "audio/bell"}}], "quota": 2}}'
 
 The API is described at {url}/docs. Stop with Ctrl-C.
 """

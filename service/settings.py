@@ -28,9 +28,13 @@ class Settings(BaseSettings):
     )
     compiled: bool = Field(False, description="Run the encoders through torch.compile; pays on CUDA only")
     precision: str = Field(
-        "medium",
+        "highest",
         pattern="^(highest|high|medium)$",
-        description="float32 matrix products: highest is exact, medium may round inputs to bfloat16",
+        description=(
+            "float32 matrix products. highest gives the same vector after every start; medium makes large "
+            "CLIP models up to twice as fast on CPUs with bfloat16, for vectors that differ in the third or "
+            "fourth digit with the batch they came in"
+        ),
     )
 
     qdrant_url: str | None = Field(None, description="A Qdrant server; an embedded index if unset")
