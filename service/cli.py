@@ -90,7 +90,7 @@ def settings_with(**given: Any) -> Settings:
 
 
 def command_line(called: str) -> typer.Typer:
-    """Every command. Where `called` lives elsewhere its module is imported; of the others there is their help."""
+    """Every command; of those that live elsewhere only `called` is imported, the others have their help."""
     app = typer.Typer(
         no_args_is_help=True,
         add_completion=False,

@@ -32,7 +32,8 @@ Three things to try:
      curl {url}/search -H 'content-type: application/json' \\
        -d '{{"query": [{{"text": "a wooden door"}}], "target_modalities": ["image"]}}'
   3. Find what goes with a stored sound, in every modality:
-     curl {url}/search -H 'content-type: application/json' -d '{{"query": [{{"id": "audio/bell"}}], "quota": 2}}'
+     curl {url}/search -H 'content-type: application/json' \\
+       -d '{{"query": [{{"id": "audio/bell"}}], "quota": 2}}'
 
 The API is described at {url}/docs. Stop with Ctrl-C.
 """

@@ -17,6 +17,7 @@ from service.engine.media_input import MediaInput
 from service.error_replies import item_body
 from service.errors import BatchFailed, InvalidRequest, ItemError
 from service.index.protocol import Point
+from service.media_store import upsert_with_media
 from service.request_context import RequestContext
 from service.runtime import Runtime
 
@@ -111,7 +112,7 @@ async def store(
                     outcome.vectors.native,
                     payload,
                 )
-            runtime.index.upsert(collection, list(points.values()), connector)
+            upsert_with_media(runtime.index, runtime.media, collection, list(points.values()), connector)
 
     await runtime.call_index(context, partial(write))
 

@@ -15,8 +15,11 @@ from pathlib import Path
 from typing import Any, Self
 
 from service.errors import MediaStoreUnavailable, NotFound, ServiceError
-from service.index.protocol import Index
+from service.index.protocol import Index, Point, StoredPoint
 from service.media_blobs import Blobs, FolderBlobs, RemoteBlobs
+
+PAGE = 256
+"""Points looked at in one call to the index."""
 
 _KEY = re.compile(r"[0-9a-f]{64}")
 
@@ -152,14 +155,45 @@ def used_in(index: Index) -> Used:
     return used
 
 
+def upsert_with_media(
+    index: Index, media: MediaStore, collection: str, points: Sequence[Point], connector: str | None = None
+) -> None:
+    """Write points, and delete the files of those they replace that no point names any more.
+
+    The files of `points` themselves are in an `adding` block around this.
+    """
+    replaced = index.get(collection, [point.id for point in points])
+    index.upsert(collection, points, connector)
+    _delete_unused(index, media, replaced)
+
+
 def delete_with_media(index: Index, media: MediaStore, collection: str, ids: Sequence[str]) -> list[str]:
     """Delete points and the files that no other point names; gives the ids that were there."""
     points = index.get(collection, ids)
     deleted = index.delete(collection, ids)
+    _delete_unused(index, media, points)
+    return deleted
+
+
+def drop_with_media(index: Index, media: MediaStore, collection: str) -> bool:
+    """Delete a collection and the files that no other one's points name; False if there is none."""
+    points: list[StoredPoint] = []
+    cursor: str | None = None
+    while True:
+        page, cursor = index.scroll(collection, PAGE, cursor)
+        points += page
+        if cursor is None:
+            break
+    dropped = index.drop(collection)
+    _delete_unused(index, media, points)
+    return dropped
+
+
+def _delete_unused(index: Index, media: MediaStore, points: Sequence[StoredPoint]) -> None:
+    used = used_in(index)
     for key in {point.payload.get("media") for point in points}:
         if key is not None:
-            media.delete(key, used_in(index))
-    return deleted
+            media.delete(key, used)
 
 
 @contextmanager

@@ -31,9 +31,8 @@ class Settings(BaseSettings):
         "highest",
         pattern="^(highest|high|medium)$",
         description=(
-            "float32 matrix products. highest gives the same vector after every start; medium makes large "
-            "CLIP models up to twice as fast on CPUs with bfloat16, for vectors that differ in the third or "
-            "fourth digit with the batch they came in"
+            "Of float32 matrix products: highest gives the same vector after every start; medium makes large "
+            "CLIP models up to twice as fast on CPUs with bfloat16, and changes vectors in their fourth digit"
         ),
     )
 

@@ -11,6 +11,7 @@ from service.bodies import Collection
 from service.errors import NotFound
 from service.index.protocol import CollectionInfo
 from service.json_reply import JsonReply
+from service.media_store import drop_with_media
 from service.openapi import example_reply
 from service.request_context import context_of
 from service.runtime import Runtime, runtime_of
@@ -44,9 +45,10 @@ async def get_collection(request: Request, name: Name) -> Response:
 
 @router.delete("/{name}", summary="Delete a collection", responses=example_reply({"deleted": "default"}))
 async def delete_collection(request: Request, name: Name) -> Response:
-    """Delete a collection with all its points, for good."""
+    """Delete a collection with all its points and their media, for good."""
     runtime = runtime_of(request)
-    if not await runtime.call_index(context_of(request), partial(runtime.index.drop, name)):
+    drop = partial(drop_with_media, runtime.index, runtime.media, name)
+    if not await runtime.call_index(context_of(request), drop):
         raise _none(name)
     return JsonReply({"deleted": name})
 

@@ -18,7 +18,9 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     return ended.value.code
 
 
-def test_help_names_every_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_names_every_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(monkeypatch, "--help") == 0
     shown = capsys.readouterr().out
     for name in (*COMMANDS, "serve", "config", "version"):
@@ -55,7 +57,9 @@ def test_every_command_says_what_it_takes(
 
 
 def test_every_command_elsewhere_is_tried_above() -> None:
-    [tried] = [mark for mark in test_every_command_says_what_it_takes.pytestmark if mark.name == "parametrize"]
+    [tried] = [
+        mark for mark in test_every_command_says_what_it_takes.pytestmark if mark.name == "parametrize"
+    ]
     assert set(COMMANDS) <= {command.split()[0] for command, _ in tried.args[1]}
 
 
@@ -81,7 +85,9 @@ def test_config_recipe_prints_a_recipe_that_reads_as_the_default_one(
     assert load_recipe(printed) == load_recipe("default")
 
 
-def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_setting_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("ISTHMUS_PORT", "many")
     assert run(monkeypatch, "config") == 2
     assert "ISTHMUS_PORT" in capsys.readouterr().err

@@ -14,7 +14,14 @@ from connectors.errors import ConfigError
 from service.errors import MediaStoreUnavailable, NotFound
 from service.index.opening import open_index
 from service.index.protocol import Layout, Point
-from service.media_store import MediaStore, delete_with_media, used_in
+from service.media_store import (
+    PAGE,
+    MediaStore,
+    delete_with_media,
+    drop_with_media,
+    upsert_with_media,
+    used_in,
+)
 
 DATA = b"a small file"
 KEY = hashlib.sha256(DATA).hexdigest()
@@ -98,6 +105,41 @@ def test_a_file_goes_with_the_last_point_that_names_it(tmp_path: Path) -> None:
         assert used_in(index)(key)
         assert store.path(key).exists()
         assert delete_with_media(index, store, "b", ["1"]) == ["1"]
+        assert list(store) == []
+
+
+def test_a_file_goes_with_the_point_that_is_replaced(tmp_path: Path) -> None:
+    vector = np.eye(4, dtype=np.float32)[0]
+    with open_index(Layout(4, {"clip": 4}, "v1")) as index:
+        store = MediaStore.open(tmp_path)
+
+        def write(point_id: str, data: bytes) -> str:
+            with store.adding() as media:
+                key = media.put(data)
+                point = Point(point_id, "text", "clip", vector, vector, {"media": key})
+                upsert_with_media(index, store, "a", [point])
+            return key
+
+        first = write("1", b"first")
+        assert write("2", b"first") == write("2", b"first") == first
+        second = write("1", b"second")
+        assert sorted(store) == sorted([first, second]), "point 2 still names the first"
+        third = write("2", b"third")
+        assert sorted(store) == sorted([second, third])
+
+
+def test_files_go_with_their_collection_unless_another_has_them(tmp_path: Path) -> None:
+    vector = np.eye(4, dtype=np.float32)[0]
+    with open_index(Layout(4, {"clip": 4}, "v1")) as index:
+        store = MediaStore.open(tmp_path)
+        keys = [put(store, f"{i}".encode()) for i in range(PAGE + 10)]
+        points = [Point(f"{i}", "text", "clip", vector, vector, {"media": key}) for i, key in enumerate(keys)]
+        index.upsert("a", points)
+        index.upsert("b", points[:1])
+        assert drop_with_media(index, store, "a") is True
+        assert list(store) == keys[:1]
+        assert drop_with_media(index, store, "a") is False
+        assert drop_with_media(index, store, "b") is True
         assert list(store) == []
 
 

@@ -2,9 +2,8 @@
 
 import signal
 import socket
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,13 +11,15 @@ import httpx
 import numpy as np
 import pytest
 from media_files import png
-from server_process import ServerProcess
+from server_process import PATIENCE, ServerProcess
+from tiny_encoders import GATES, Gate
 
 from service.server import serve
 from service.settings import Settings
 
 QUEUE_ITEMS = 600
 ROW_SECONDS = 0.01
+MAX_BATCH = Settings.model_fields["max_batch"].default
 
 
 def texts(count: int, tag: str) -> dict[str, object]:
@@ -26,17 +27,37 @@ def texts(count: int, tag: str) -> dict[str, object]:
 
 
 @pytest.fixture(scope="module")
-def slow_server(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server whose encoders take 10 ms an item."""
-    settings = {"ISTHMUS_QUEUE_ITEMS": QUEUE_ITEMS, "TINY_ROW_SECONDS": ROW_SECONDS}
-    server = ServerProcess(tiny_bundle, tmp_path_factory.mktemp("slow") / "data", **settings)
+def gates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("gates")
+
+
+@pytest.fixture(scope="module")
+def gated_server(
+    tiny_bundle: Path, gates: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ServerProcess]:
+    """A server whose encoders take 10 ms an item, and wait where a test shuts their gate."""
+    settings = {
+        "ISTHMUS_QUEUE_ITEMS": QUEUE_ITEMS,
+        "ISTHMUS_REQUEST_TIMEOUT": 10 * PATIENCE,
+        "ISTHMUS_DRAIN_SECONDS": PATIENCE,
+        "TINY_ROW_SECONDS": ROW_SECONDS,
+        GATES: gates,
+    }
+    server = ServerProcess(tiny_bundle, tmp_path_factory.mktemp("gated") / "data", **settings)
     server.wait_ready()
     yield server
     server.stop(signal.SIGKILL)
 
 
+@pytest.fixture
+def gate(gates: Path) -> Iterator[Gate]:
+    """What texts and images wait for, once it is shut."""
+    yield Gate(gates / "clip")
+    Gate(gates / "clip").open()
+
+
 def send(server: ServerProcess, body: dict[str, object], **headers: str) -> httpx.Response:
-    return httpx.post(f"{server.url}/embed", json=body, headers=headers, timeout=60)
+    return httpx.post(f"{server.url}/embed", json=body, headers=headers, timeout=PATIENCE)
 
 
 def metric(server: ServerProcess, name: str) -> float:
@@ -45,13 +66,20 @@ def metric(server: ServerProcess, name: str) -> float:
     return next((float(line.split()[-1]) for line in lines if line.startswith(f"{name} ")), 0.0)
 
 
-def embedded(server: ServerProcess) -> float:
-    return metric(server, 'isthmus_items_total{modality="text"}')
+def admitted(server: ServerProcess) -> float:
+    return metric(server, 'isthmus_admitted_items{encoder="clip"}')
 
 
-def wait_until_idle(server: ServerProcess) -> None:
-    while metric(server, 'isthmus_admitted_items{encoder="clip"}'):
-        time.sleep(0.05)
+def went_through(server: ServerProcess) -> float:
+    """Texts that the encoder was given, whoever waited for them."""
+    return metric(server, 'isthmus_batch_items_sum{encoder="clip",modality="text"}')
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_what_was_acknowledged_survives_kill_9(tiny_bundle: Path, tmp_path: Path) -> None:
@@ -67,79 +95,99 @@ def test_what_was_acknowledged_survives_kill_9(tiny_bundle: Path, tmp_path: Path
     assert server.client.get("/media/p").content == kept
     form = {"return_vectors": "true", "store": "false"}
     again = server.client.post("/embed", files={"files": ("p.png", kept)}, data=form).json()
-    assert float(np.dot(again["items"][0]["vector"], before["vector"])) > 0.9999
+    vector = again["items"][0]["vector"]
+    np.testing.assert_allclose(vector, before["vector"], rtol=0, atol=1e-6)
+    assert float(np.dot(vector, before["vector"])) >= 0.9999
     assert server.stop(signal.SIGTERM) == 0
 
 
-def test_past_its_bound_the_queue_turns_requests_away(slow_server: ServerProcess) -> None:
-    with ThreadPoolExecutor(3) as pool:
-        replies = list(pool.map(lambda i: send(slow_server, texts(300, f"many {i}")), range(3)))
-    assert sorted(reply.status_code for reply in replies) == [200, 200, 429]
-    refused = max(replies, key=lambda reply: reply.status_code)
+def test_past_its_bound_the_queue_turns_requests_away(gated_server: ServerProcess, gate: Gate) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        with gate.closed():
+            served = [pool.submit(send, gated_server, texts(300, f"many {i}")) for i in range(2)]
+            wait_until(lambda: admitted(gated_server) == QUEUE_ITEMS)
+            refused = send(gated_server, texts(300, "too many"))
+        assert [each.result().status_code for each in served] == [200, 200]
+    assert refused.status_code == 429
     assert refused.json()["error"]["type"] == "rate_limit_error"
     assert 1 <= int(refused.headers["retry-after"]) <= 120
-    assert 'isthmus_rejected_total{code="overloaded"} 1.0' in slow_server.client.get("/metrics").text
+    assert metric(gated_server, 'isthmus_rejected_total{code="overloaded"}') == 1
 
 
-def test_a_small_request_passes_a_huge_one(slow_server: ServerProcess) -> None:
-    finished: dict[str, float] = {}
-
-    def post(name: str, count: int) -> None:
-        assert send(slow_server, texts(count, name)).status_code == 200
-        finished[name] = time.perf_counter()
-
-    huge = threading.Thread(target=post, args=("huge", 400))
-    started = time.perf_counter()
-    huge.start()
-    time.sleep(0.5)
-    post("small", 1)
-    huge.join()
-    assert finished["small"] - started < (finished["huge"] - started) / 2
+def test_a_small_request_passes_a_huge_one(gated_server: ServerProcess, gate: Gate) -> None:
+    huge = texts(400, "huge")
+    huge["items"].append({"text": "#hold"})
+    with ThreadPoolExecutor(2) as pool, Gate(gate.file.with_name("hold")).closed():
+        with gate.closed():
+            first = pool.submit(send, gated_server, huge)
+            wait_until(lambda: admitted(gated_server) == 401)
+            second = pool.submit(send, gated_server, texts(1, "small"))
+            wait_until(lambda: admitted(gated_server) == 402)
+        assert second.result().status_code == 200
+        assert not first.done()
+    assert first.result().status_code == 200
 
 
-def test_a_deadline_is_kept_and_its_items_leave_the_queue(slow_server: ServerProcess) -> None:
-    before = embedded(slow_server)
-    late = send(slow_server, texts(500, "late"), **{"x-request-timeout": "0.5"})
-    # Where the pace is known and the queue busy it is turned away at once: it could not be done in time.
-    assert late.status_code in (429, 504)
-    wait_until_idle(slow_server)
-    assert embedded(slow_server) - before < 500
-    wrong = send(slow_server, texts(1, "never"), **{"x-request-timeout": "soon"})
+def test_a_deadline_is_kept_and_its_items_leave_the_queue(gated_server: ServerProcess, gate: Gate) -> None:
+    before = went_through(gated_server)
+    with gate.closed():
+        late = send(gated_server, texts(500, "late"), **{"x-request-timeout": "0.5"})
+        assert late.status_code == 504
+        assert late.json()["error"]["code"] == "deadline_exceeded"
+        wait_until(lambda: not admitted(gated_server))
+    assert send(gated_server, texts(1, "next")).status_code == 200
+    assert went_through(gated_server) - before <= MAX_BATCH + 1
+    wrong = send(gated_server, texts(1, "never"), **{"x-request-timeout": "soon"})
     assert (wrong.status_code, wrong.json()["error"]["param"]) == (422, "X-Request-Timeout")
 
 
-def test_an_item_past_its_deadline_is_given_up(slow_server: ServerProcess) -> None:
-    reply = send(slow_server, {"items": [{"text": "#slow one"}]}, **{"x-request-timeout": "0.1"})
+def test_an_item_past_its_deadline_is_given_up(gated_server: ServerProcess, gate: Gate) -> None:
+    with gate.closed():
+        reply = send(gated_server, {"items": [{"text": "one"}]}, **{"x-request-timeout": "0.1"})
     assert reply.status_code == 504
     assert reply.json()["error"]["code"] == "deadline_exceeded"
 
 
-def test_items_whose_client_is_gone_are_dropped(slow_server: ServerProcess) -> None:
-    before = embedded(slow_server)
-    body = httpx.Request("POST", slow_server.url, json=texts(500, "gone")).read()
+def test_items_whose_client_is_gone_are_dropped(gated_server: ServerProcess, gate: Gate) -> None:
+    before = went_through(gated_server)
+    body = httpx.Request("POST", gated_server.url, json=texts(500, "gone")).read()
     head = f"POST /embed HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n"
-    with socket.create_connection(slow_server.address) as connection:
-        connection.sendall(f"{head}content-type: application/json\r\n\r\n".encode() + body)
-        time.sleep(0.5)
-    wait_until_idle(slow_server)
-    assert embedded(slow_server) - before < 500
-    assert 'status="499"' in slow_server.client.get("/metrics").text
+    with gate.closed():
+        with socket.create_connection(gated_server.address) as connection:
+            connection.sendall(f"{head}content-type: application/json\r\n\r\n".encode() + body)
+            wait_until(lambda: admitted(gated_server) == 500)
+        wait_until(lambda: not admitted(gated_server))
+    assert send(gated_server, texts(1, "after")).status_code == 200
+    assert went_through(gated_server) - before <= MAX_BATCH + 1
+    wait_until(lambda: 'status="499"' in gated_server.client.get("/metrics").text)
 
 
-def test_a_dead_encoder_thread_is_replaced(slow_server: ServerProcess) -> None:
-    reply = send(slow_server, {"items": [{"text": "#die"}], "store": False})
+def test_a_dead_encoder_thread_is_replaced(gated_server: ServerProcess) -> None:
+    reply = send(gated_server, {"items": [{"text": "#die"}], "store": False})
     assert (reply.status_code, reply.json()["error"]["code"]) == (500, "encoder_failed")
-    assert send(slow_server, texts(1, "after")).status_code == 200
-    assert slow_server.client.get("/readyz").status_code == 200
-    assert 'isthmus_encoder_restarts{encoder="clip"} 1.0' in slow_server.client.get("/metrics").text
+    assert send(gated_server, texts(1, "after")).status_code == 200
+    assert gated_server.client.get("/readyz").status_code == 200
+    assert 'isthmus_encoder_restarts{encoder="clip"} 1.0' in gated_server.client.get("/metrics").text
 
 
-def test_stopping_lets_what_runs_end(slow_server: ServerProcess) -> None:
-    with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(send, slow_server, texts(200, "last"))
-        time.sleep(0.7)
-        assert slow_server.stop(signal.SIGTERM) == 0
+def test_stopping_lets_what_runs_end(gated_server: ServerProcess, gate: Gate) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        with gate.closed():
+            running = pool.submit(send, gated_server, texts(200, "last"))
+            wait_until(lambda: admitted(gated_server) == 200)
+            stopping = pool.submit(gated_server.stop, signal.SIGTERM)
+            wait_until(lambda: not answers(gated_server))
+        assert stopping.result() == 0
         assert running.result().status_code == 200
+
+
+def answers(server: ServerProcess) -> bool:
+    """Whether a new connection gets to a server."""
+    try:
+        socket.create_connection(server.address).close()
+    except ConnectionRefusedError:
+        return False
+    return True
 
 
 def test_a_bundle_that_is_not_there_stops_the_server(

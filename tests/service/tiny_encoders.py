@@ -1,12 +1,16 @@
 """Encoders of random weights, small enough for tests, served by the real code; as a program, the real server.
 
 They fail on purpose: a text that says `#fail` fails its batch, `#die` kills the encoder's thread, `#memory`
-does not fit beside others, and `#slow` takes a fifth of a second.
+does not fit beside others, and `#slow` takes a fifth of a second. And they wait on purpose, for a `Gate`: an
+encoder whose gate is closed embeds nothing, and a batch with `#hold` in it waits for the gate of that name.
 """
 
 import hashlib
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -28,9 +32,39 @@ TOWERS: dict[str, tuple[Modality, ...]] = {
     "ulip": ("point_cloud",),
 }
 FEATURES = 192
-FAULTS = {"#fail": 1.0, "#die": 2.0, "#memory": 3.0, "#slow": 4.0}
+FAULTS = {"#fail": 1.0, "#die": 2.0, "#memory": 3.0, "#slow": 4.0, "#hold": 5.0}
 SLOW_SECONDS = 0.2
 ROW_SECONDS = float(os.environ.get("TINY_ROW_SECONDS", "0"))
+GATES = "TINY_GATES"
+"""The variable that names the folder of the gates."""
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What an encoder of this or another process waits for: shut as long as its file is there."""
+
+    file: Path
+
+    def shut(self) -> None:
+        self.file.touch()
+
+    def open(self) -> None:
+        self.file.unlink(missing_ok=True)
+
+    @contextmanager
+    def closed(self) -> Iterator[None]:
+        """Shut in this block."""
+        self.shut()
+        try:
+            yield
+        finally:
+            self.open()
+
+
+def pass_gate(name: str) -> None:
+    """Wait until the gate of this name is open."""
+    while GATES in os.environ and Path(os.environ[GATES], name).exists():
+        time.sleep(0.002)
 
 
 class TinyEncoder(TowerEncoder):
@@ -45,7 +79,7 @@ class TinyEncoder(TowerEncoder):
         generator = torch.Generator().manual_seed(len(space) + self.dim)
         self.towers = nn.ModuleDict()
         for modality in self.modalities:
-            tower = nn.Linear(FEATURES, self.dim)
+            tower = nn.Linear(FEATURES, self.dim, bias=False)
             with torch.no_grad():
                 tower.weight.copy_(torch.randn(tower.weight.shape, generator=generator))
             self.towers[modality] = tower
@@ -58,6 +92,9 @@ class TinyEncoder(TowerEncoder):
 
     def embed_rows(self, modality: Modality, rows: Tensor) -> Tensor:
         faults = rows[:, -1].tolist()
+        pass_gate(self.name.removeprefix(f"{FAMILY}/"))
+        if FAULTS["#hold"] in faults:
+            pass_gate("hold")
         if FAULTS["#fail"] in faults:
             raise ValueError("this encoder fails on purpose")
         if FAULTS["#die"] in faults:

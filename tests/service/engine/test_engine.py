@@ -8,6 +8,7 @@ from typing import TypeVar
 import numpy as np
 import pytest
 from media_files import cloud, jpeg, png, wav
+from tiny_encoders import GATES, Gate
 
 from connectors.bundle import load_bundle
 from connectors.errors import InvalidMedia, IsthmusError
@@ -25,6 +26,18 @@ T = TypeVar("T")
 @pytest.fixture(scope="module")
 def space(tiny_bundle: Path) -> UnifiedSpace:
     return load_bundle(tiny_bundle)
+
+
+@pytest.fixture
+def clip_gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Gate:
+    """What the texts and images of the tiny encoders wait for, once it is shut."""
+    monkeypatch.setenv(GATES, str(tmp_path))
+    return Gate(tmp_path / "clip")
+
+
+async def until(condition: Callable[[], object]) -> None:
+    while not condition():
+        await asyncio.sleep(0.001)
 
 
 def with_engine(space: UnifiedSpace, work: Callable[[Engine], Awaitable[T]], **settings: object) -> T:
@@ -96,13 +109,14 @@ def test_one_waiter_leaving_does_not_take_the_others_result(space: UnifiedSpace)
     assert isinstance(result, Embedding)
 
 
-def test_cancelled_items_leave_every_queue(space: UnifiedSpace) -> None:
+def test_cancelled_items_leave_every_queue(space: UnifiedSpace, clip_gate: Gate) -> None:
     async def work(engine: Engine) -> tuple[int, int]:
-        many = asyncio.create_task(engine.embed([text(f"#slow {i}") for i in range(500)], 60.0))
-        await asyncio.sleep(0.1)
-        many.cancel()
-        await asyncio.gather(many, return_exceptions=True)
-        admitted = engine.admission.lanes["clip"].items
+        with clip_gate.closed():
+            many = asyncio.create_task(engine.embed([text(f"text {i}") for i in range(500)], 60.0))
+            await until(lambda: engine.workers["clip"].depth)
+            many.cancel()
+            await asyncio.gather(many, return_exceptions=True)
+            admitted = engine.admission.lanes["clip"].items
         assert isinstance((await engine.embed([text("next")], 60.0))[0], Embedding)
         return admitted, engine.workers["clip"].depth
 
@@ -124,27 +138,29 @@ def test_a_thread_that_dies_fails_its_batch_and_is_replaced(space: UnifiedSpace)
     assert ready == {"clip": True, "clap": True, "ulip": True}
 
 
-def test_a_silent_encoder_is_not_ready(space: UnifiedSpace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_encoder_is_not_ready(
+    space: UnifiedSpace, clip_gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("service.engine.engine.FRESH_SECONDS", 0.0)
 
     async def work(engine: Engine) -> dict[str, bool]:
-        stuck = asyncio.create_task(engine.embed([text("#slow")], 60.0))
-        await asyncio.sleep(0.05)
-        ready = await engine.ready()
-        await stuck
-        return ready
+        with clip_gate.closed():
+            return await engine.ready()
 
     assert not with_engine(space, work, probe_seconds=0.05)["clip"]
 
 
-def test_too_much_at_once_is_refused(space: UnifiedSpace) -> None:
+def test_too_much_at_once_is_refused(space: UnifiedSpace, clip_gate: Gate) -> None:
     async def work(engine: Engine) -> None:
-        first = asyncio.create_task(engine.embed([text(f"#slow {i}") for i in range(4)], 60.0))
-        await asyncio.sleep(0.05)
-        with pytest.raises(Overloaded):
-            await engine.embed([text(f"more {i}") for i in range(4)], 60.0)
-        # Another encoder's queue is its own.
-        assert isinstance((await engine.embed([file(wav())], 60.0))[0], Embedding)
+        with clip_gate.closed():
+            first = asyncio.create_task(engine.embed([text(f"text {i}") for i in range(4)], 60.0))
+            await until(
+                lambda: "clip" in engine.admission.lanes and engine.admission.lanes["clip"].items == 4
+            )
+            with pytest.raises(Overloaded):
+                await engine.embed([text(f"more {i}") for i in range(4)], 60.0)
+            # Another encoder's queue is its own.
+            assert isinstance((await engine.embed([file(wav())], 60.0))[0], Embedding)
         await first
 
     with_engine(space, work, queue_items=6)

@@ -1,7 +1,9 @@
 """Stored points can be listed, looked at, changed, deleted, and their media fetched."""
 
+import hashlib
 import io
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import quote
 
 import httpx
@@ -91,6 +93,27 @@ def test_what_is_deleted_is_gone(api: httpx.Client) -> None:
     assert api.delete("/points/gone", params=HERE).status_code == 404
     query = {"query": [{"text": "short-lived"}], "limit": 50, **HERE}
     assert "gone" not in [hit["id"] for hit in api.post("/search", json=query).json()["hits"]]
+
+
+def test_a_file_that_nothing_names_is_off_the_disk(server: ServerProcess) -> None:
+    def store(data: bytes, point_id: str) -> Path:
+        form = {"collection": "brief", "ids": f'["{point_id}"]'}
+        assert server.client.post("/embed", files={"files": ("a.jpg", data)}, data=form).is_success
+        key = hashlib.sha256(data).hexdigest()
+        return server.data_dir / "media" / "files" / key[:2] / key
+
+    first, second, third = (store(jpeg(90 + i), f"point {i}") for i in range(3))
+    assert store(jpeg(90), "another") == first
+    assert server.client.delete("/points/point 0", params={"collection": "brief"}).is_success
+    assert first.exists(), "another point names it"
+    assert server.client.delete("/points/another", params={"collection": "brief"}).is_success
+    assert not first.exists()
+    assert second.exists()
+    store(jpeg(93), "point 1")
+    assert not second.exists(), "its point was given another file"
+    assert third.exists()
+    assert server.client.delete("/collections/brief").is_success
+    assert not third.exists()
 
 
 def test_collections_are_made_listed_and_deleted(api: httpx.Client) -> None:
