@@ -32,6 +32,7 @@ def make_points(count: int, seed: int = 0) -> list[Point]:
             "size": i,
             "weight": i / 7,
             "rare": i % 5 == 0,
+            "flags": {"wild": i % 5 == 0},
             "tags": [f"t{i % 4}", f"t{i % 6}"],
             "place": {"lon": -170 + 3.3 * (i % 100), "lat": -80 + 1.6 * (i % 100)},
             "taken": f"2026-0{1 + i % 9}-1{i % 10}T0{i % 10}:00:00Z",

@@ -120,6 +120,17 @@ def test_every_filter_matches_the_same_points_everywhere(both: dict[str, VectorI
     assert matched > 60, "most filters should match some points and not all"
 
 
+@pytest.mark.parametrize("key", ["metadata.rare", "metadata.flags.wild"], ids=["declared", "nested"])
+@pytest.mark.parametrize("value", [True, False])
+def test_a_boolean_matches_itself_everywhere(both: dict[str, VectorIndex], key: str, value: bool) -> None:
+    left = [point for i, point in enumerate(POINTS) if i != 3 and not 100 <= i < 110]
+    expected = {point.id for point in left if point.payload["metadata"]["rare"] is value}
+    assert 0 < len(expected) < len(left)
+    for name, index in both.items():
+        page, _ = index.scroll("birds", limit=200, where={"must": [{"key": key, "match": {"value": value}}]})
+        assert {point.id for point in page} == expected, name
+
+
 def test_searches_and_facets_are_the_same_everywhere(both: dict[str, VectorIndex]) -> None:
     choose, rng = random.Random(3), np.random.default_rng(3)
     for _ in range(60):
