@@ -5,9 +5,10 @@ Everything that is wrong with how a body is written is raised as `MalformedBody`
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -62,9 +63,14 @@ async def read_json(request: Request, model: type[Model]) -> Model:
     if content_type != "application/json" and not content_type.endswith("+json"):
         raise MalformedBody(f"the body is {content_type}; send application/json", "content-type")
     body = await request.body()
-    if len(body) <= INLINE_BYTES:
-        return validate_json(TypeAdapter(model), body)
-    return await asyncio.to_thread(validate_json, TypeAdapter(model), body)
+    return await parsed(request, partial(validate_json, TypeAdapter(model), body))
+
+
+async def parsed(request: Request, parse: Callable[[], T]) -> T:
+    """What `parse` makes of a request's body, which was read: on a thread if the body is large."""
+    if len(await request.body()) <= INLINE_BYTES:
+        return parse()
+    return await asyncio.to_thread(parse)
 
 
 @asynccontextmanager

@@ -1,5 +1,6 @@
 """`POST /embed`: media into vectors and, unless told otherwise, into the index."""
 
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter
@@ -13,7 +14,7 @@ from service.errors import InvalidRequest
 from service.json_reply import JsonReply
 from service.openapi import example_reply, request_body
 from service.request_context import context_of, seconds_left
-from service.request_reader import Form, is_multipart, read_form, read_json
+from service.request_reader import Form, is_multipart, parsed, read_form, read_json
 from service.runtime import Runtime, runtime_of
 
 router = APIRouter(tags=["embed"])
@@ -67,9 +68,7 @@ async def embed(request: Request) -> Response:
                 request, runtime, _form_entries(form), form.fields_as(EmbedOptions, "metadata", "ids")
             )
     body = await read_json(request, EmbedBody)
-    entries = [
-        Entry(item.media_input(f"items[{i}]"), item.id, item.metadata) for i, item in enumerate(body.items)
-    ]
+    entries = await parsed(request, partial(_json_entries, body))
     return await _embed(request, runtime, entries, body)
 
 
@@ -91,6 +90,13 @@ async def _embed(request: Request, runtime: Runtime, entries: list[Entry], optio
         }
 
     return JsonReply(await answer_within(request, settings.request_timeout, work()))
+
+
+def _json_entries(body: EmbedBody) -> list[Entry]:
+    """The body's items, out of base64."""
+    return [
+        Entry(item.media_input(f"items[{i}]"), item.id, item.metadata) for i, item in enumerate(body.items)
+    ]
 
 
 def _form_entries(form: Form) -> list[Entry]:

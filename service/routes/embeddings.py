@@ -1,6 +1,7 @@
 """`POST /v1/embeddings` and `GET /v1/models`: OpenAI's interface, for media of every kind."""
 
 import base64
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from service.errors import BatchFailed, InvalidRequest, ItemError
 from service.json_reply import JsonReply
 from service.openapi import example_reply, request_body
 from service.request_context import context_of, seconds_left
-from service.request_reader import read_json
+from service.request_reader import parsed, read_json
 from service.runtime import runtime_of
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"])
@@ -62,7 +63,7 @@ async def embeddings(request: Request) -> Response:
     dimensions = body.dimensions or runtime.space.dim
     if dimensions > runtime.space.dim:
         raise InvalidRequest(f"dimensions is {dimensions}; vectors have {runtime.space.dim}", "dimensions")
-    inputs = _inputs(body)
+    inputs = await parsed(request, partial(_inputs, body))
     check_count(len(inputs), runtime.settings.max_items, "input")
 
     async def work() -> dict[str, Any]:
