@@ -116,12 +116,13 @@ def load_bundle(
     device: str = "cpu",
     dtype: str | None = None,
     compiled: bool = False,
+    channels_last: bool = False,
 ) -> UnifiedSpace:
     """Load a bundle's serving encoders and one of its connector sets, and check that they fit.
 
     `connectors` names a set other than the default one; `dtype` replaces the bundle's own (see
-    `connectors.precision.place` for it, `device` and `compiled`). Raises `MissingFiles`, `IntegrityError`,
-    `CheckpointError`, `FingerprintMismatch` or `ConfigError`; never a space that half works.
+    `connectors.precision.place` for it, `device`, `compiled` and `channels_last`). Raises `MissingFiles`,
+    `IntegrityError`, `CheckpointError`, `FingerprintMismatch` or `ConfigError`; never half a space.
     """
     directory = bundle_directory(name)
     manifest = read_manifest(directory)
@@ -132,7 +133,13 @@ def load_bundle(
         )
     encoders = {
         space: load_bundle_encoder(
-            directory, space, towers, device=device, dtype=dtype or manifest.dtype, compiled=compiled
+            directory,
+            space,
+            towers,
+            device=device,
+            dtype=dtype or manifest.dtype,
+            compiled=compiled,
+            channels_last=channels_last,
         )
         for space, towers in encoder_towers(manifest).items()
     }

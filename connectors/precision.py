@@ -66,13 +66,19 @@ def _cpu_computes_bf16() -> bool:
 
 
 def place(
-    encoder: TowerEncoder, *, device: str = "cpu", dtype: str = "float32", compiled: bool = False
+    encoder: TowerEncoder,
+    *,
+    device: str = "cpu",
+    dtype: str = "float32",
+    compiled: bool = False,
+    channels_last: bool = False,
 ) -> None:
     """Move an encoder to a device and into a number format, in place.
 
     An encoder that is not `reducible` stays in float32 under "auto" and is a `ConfigError` under any
     other format; one that is not `quantisable` stays in float32 under "int8". `compiled` hands the
-    network to torch.compile, which pays on CUDA only.
+    network to torch.compile, which pays on CUDA only; `channels_last` lays the weights of convolutions out
+    as CUDA's and oneDNN's half-precision kernels want them, and changes no value.
     """
     target = choose_device(device)
     chosen = choose_dtype(dtype, target)
@@ -86,6 +92,8 @@ def place(
         _quantize(encoder)
     else:
         encoder.to(target, _FLOATS[chosen])
+    if channels_last:
+        encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if compiled:
         encoder.embed_rows = torch.compile(encoder.embed_rows, dynamic=True)  # type: ignore[method-assign]
 

@@ -28,18 +28,19 @@ def load_encoder(
     device: str = "cpu",
     dtype: str = "float32",
     compiled: bool = False,
+    channels_last: bool = False,
     **options: Any,
 ) -> Encoder:
     """Load a frozen encoder by name, from a local path or, where its family allows, a hub id.
 
-    `device`, `dtype` and `compiled` are those of `connectors.precision.place`; other options are the
-    family's own (`towers`, `sha256`, `roberta`, ...). Raises `ConfigError` for a name that is not
-    known, `MissingFiles`, `IntegrityError` or `CheckpointError` for weights that cannot be used.
+    `device`, `dtype`, `compiled` and `channels_last` are those of `connectors.precision.place`; other
+    options are the family's own (`towers`, `sha256`, `roberta`, ...). Raises `ConfigError` for a name
+    that is not known, `MissingFiles`, `IntegrityError` or `CheckpointError` for weights that cannot be used.
     """
     family, _, model = name.partition("/")
     if family not in FAMILIES or not model:
         known = ", ".join(f"{key}/..." for key in FAMILIES)
         raise ConfigError(f"unknown encoder {name!r}; encoders are named {known}")
     encoder: TowerEncoder = import_module(FAMILIES[family]).load(model, weights, **options)
-    place(encoder, device=device, dtype=dtype, compiled=compiled)
+    place(encoder, device=device, dtype=dtype, compiled=compiled, channels_last=channels_last)
     return encoder

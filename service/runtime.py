@@ -94,6 +94,7 @@ class Runtime:
                     device=settings.device,
                     dtype=settings.dtype,
                     compiled=settings.compiled,
+                    channels_last=settings.channels_last,
                 )
             )
             for encoder in space.encoders.values():

@@ -27,6 +27,10 @@ class Settings(BaseSettings):
         None, description="auto, float32, bfloat16, float16 (CUDA) or int8 (CPU); the bundle's own if unset"
     )
     compiled: bool = Field(False, description="Run the encoders through torch.compile; pays on CUDA only")
+    channels_last: bool = Field(
+        False,
+        description="Keep convolutions' weights channels last; pays for CLIP's ResNets in half precision",
+    )
     precision: str = Field(
         "highest",
         pattern="^(highest|high|medium)$",

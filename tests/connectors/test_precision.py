@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from PIL import Image
 
 from connectors.encoders.open_clip import load
 from connectors.errors import ConfigError
@@ -77,6 +78,17 @@ def test_bf16_weights_stay_trainable_for_speed(encoder):
     reduced = encoder()
     place(reduced, dtype="bfloat16")
     assert all(weight.requires_grad and weight.dtype == torch.bfloat16 for weight in reduced.parameters())
+
+
+def test_channels_last_lays_convolutions_out_anew_and_keeps_the_vectors(encoder):
+    plain, laid_out = encoder(), encoder()
+    place(laid_out, channels_last=True)
+    convolutions = [m for m in laid_out.modules() if isinstance(m, torch.nn.Conv2d)]
+    assert convolutions
+    assert all(m.weight.is_contiguous(memory_format=torch.channels_last) for m in convolutions)
+    picture = [Image.effect_noise((64, 64), 80).convert("RGB")]
+    cosine = (plain.encode(picture, "image") * laid_out.encode(picture, "image")).sum()
+    assert cosine > 0.99999
 
 
 def test_an_encoder_of_float32_alone_says_so(encoder):
