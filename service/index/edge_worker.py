@@ -6,6 +6,7 @@ write-ahead log and the log on the disk before it is answered. When the socket c
 """
 
 import ctypes
+import fcntl
 import json
 import os
 import signal
@@ -27,7 +28,7 @@ FLUSH_IDLE_SECONDS = 2.0
 """A shard left alone this long is flushed, so that its next start has no log to replay."""
 FLUSH_POINTS = 50_000
 """Writes after which it is flushed in any case, so that the log stays small."""
-LOCK_SECONDS = 15.0
+LOCK_SECONDS = 60.0
 """How long a former owner, whose parent was killed, may take to let go of the shard."""
 _PR_SET_PDEATHSIG = 1
 
@@ -48,6 +49,7 @@ class EdgeWorker:
         self.path = Path(config["path"])
         self.quantize = bool(config["quantize"])
         self.hnsw_ef = int(config["hnsw_ef"])
+        own(self.path, LOCK_SECONDS)  # until this process ends
         self.shard = self._open(config)
         self.unflushed = 0
         self.held = False
@@ -197,20 +199,33 @@ class EdgeWorker:
 
     def _open(self, config: dict[str, Any]) -> edge.EdgeShard:
         if not (self.path / "edge_config.json").exists():
-            self.path.mkdir(parents=True, exist_ok=True)
             shard = edge.EdgeShard.create(str(self.path), _shard_config(config))
             for key, kind in config["fields"].items():
                 shard.update(edge.UpdateOperation.create_field_index(key, _SCHEMAS[kind]))
             shard.flush()
             return shard
-        deadline = time.monotonic() + LOCK_SECONDS
-        while True:
-            try:
-                return edge.EdgeShard.load(str(self.path))
-            except Exception:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.1)
+        return edge.EdgeShard.load(str(self.path))
+
+
+def own(path: Path, seconds: float) -> int:
+    """Become the one process that uses a shard's folder; gives a descriptor, owned as long as it is open.
+
+    Edge reads the segments before it locks the log. A former owner that ends in between has flushed its
+    last writes into segments that were read already, and cut them off the log: they would be lost.
+    Raises `TimeoutError` where the folder has an owner for so many seconds.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    folder = os.open(path, os.O_RDONLY)
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return folder
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                os.close(folder)
+                raise TimeoutError(f"another process uses {path}") from None
+            time.sleep(0.02)
 
 
 def _shard_config(config: dict[str, Any]) -> edge.EdgeConfig:

@@ -14,6 +14,7 @@ import pytest
 
 from service.errors import IndexUnavailable
 from service.index.edge_engine import EdgeEngine
+from service.index.edge_worker import own
 from service.index.protocol import Layout, Point
 from service.index.shard_optimizer import OptimizerSettings
 from service.index.shard_process import GraphSettings
@@ -79,6 +80,15 @@ def test_a_child_killed_under_load_fails_no_call(tmp_path: Path) -> None:
         writer.join()
         assert failures == []
         assert index.count("birds") == 200
+
+
+def test_a_shard_has_one_owner_until_its_process_has_ended(tmp_path: Path) -> None:
+    with VectorIndex(EdgeEngine(tmp_path, optimizer=NEVER), LAYOUT) as index:
+        index.upsert("birds", many(3))
+        [folder] = (tmp_path / "shards").iterdir()
+        with pytest.raises(TimeoutError, match=folder.name):
+            own(folder, seconds=0.0)
+    os.close(own(folder, seconds=0.0))
 
 
 def test_a_stuck_child_is_ended_and_the_caller_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
