@@ -24,9 +24,12 @@ class Flights:
         self._flights: dict[CacheKey, Flight] = {}
 
     async def join(self, key: CacheKey, start: "Callable[[], asyncio.Future[Encoded]]") -> Encoded:
-        """Wait for the job of this content, starting it unless it is under way."""
+        """Wait for the job of this content, starting it unless it is under way or has landed meanwhile."""
         flight = self._flights.get(key)
         if flight is None:
+            # Whoever decoded it looked into the cache before that; another's job may have landed since.
+            if (vectors := self._cache.get(key)) is not None:
+                return Encoded(vectors, waited=0.0, took=0.0)
             flight = self._flights[key] = Flight(start())
         flight.waiters += 1
         try:
