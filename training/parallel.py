@@ -80,7 +80,10 @@ class Group:
     def __enter__(self) -> "Group":
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        if error is None:
+            # A process that leaves while another still talks to it can take gloo's threads down with it.
+            self.wait()
         self.close()
 
 

@@ -20,8 +20,8 @@ from training.trainer import RealPairs, Trainer, schedule
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    """As the scripts have: a bias before BatchNorm has no gradient but rounding, which depends on the order of
-    sums and which Adam scales up to full steps."""
+    """As the scripts have: a bias before BatchNorm has no gradient but rounding, which depends on the order
+    of sums and which Adam scales up to full steps."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
