@@ -1,7 +1,6 @@
 """`isthmus backup`, `restore`, `export` and `import`: what is kept, taken out and brought back.
 
-They open the data directory themselves, so the service that uses it must be stopped, or asked: `POST
-/backups`.
+They open the data directory themselves, so the service that uses it must be stopped first.
 """
 
 from pathlib import Path
