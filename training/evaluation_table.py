@@ -7,10 +7,7 @@ from rich.console import Group
 from rich.table import Table
 
 from training.evaluation import Measurement
-from training.metrics import Figure
-
-PLAIN = {"MedR", "distance", "correlation"}
-"""Figures that are no shares: printed as they are, not in per cent."""
+from training.metrics import PLAIN, Figure
 
 
 def figure_text(name: str, figure: Figure) -> str:

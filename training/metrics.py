@@ -19,6 +19,9 @@ from training.ranking import BLOCK_SCORES, Standing, chance, standing
 PAIRS = 20_000
 """Pairs of items whose cosines are correlated before and after: a standard error below 0.01."""
 
+PLAIN = {"MedR", "distance", "correlation"}
+"""Names of figures that are no shares: shown as they are, not in per cent."""
+
 Ids = Tensor | Sequence[Hashable]
 """An identity for each row: int64 [n], or any n hashable values (item ids, class labels)."""
 

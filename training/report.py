@@ -16,14 +16,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure as Plot
 
 from training.evaluation import Measurement
-from training.metrics import Figure
+from training.metrics import PLAIN, Figure
 from training.report_figures import comparable, heat_map, loss_curves, space_maps
 from training.views import View
 
 REPORT_FILE, FIGURES = "report.html", "figures"
 LOWER_IS_BETTER = {"MedR", "distance"}
-PLAIN = {"MedR", "distance", "correlation"}
-"""Figures that are no shares: shown as they are, not in per cent."""
 
 HEAT_MAPS = 4
 """Heat maps at most: the pairs that connecting is for come first."""
