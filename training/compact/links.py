@@ -19,7 +19,7 @@ from connectors.connector import Connector
 from connectors.encoders.compact.encoder import CompactEncoder, Tower
 from training.assembly import Provenance
 from training.compact.alignment import classifier_rows
-from training.compact.held_out import encode_clips, encode_texts
+from training.compact.held_out import View, encode_clips, encode_texts
 from training.compact.media_features import kept
 from training.compact.sources import read_points
 from training.compact.teachers import Classifier, MobileNetV2, YamNet
@@ -30,14 +30,11 @@ from training.recipe import load_recipe
 
 @dataclass(frozen=True)
 class Links:
-    """Connectors by directory name, the closed-form baselines of each leaf, and the pictures' memory.
-
-    `pictures` are the training pictures' vectors in clip, in the workshop's order.
-    """
+    """Connectors by directory name, the closed-form baselines of each leaf, and the training pictures."""
 
     shipped: dict[str, Connector]
     baselines: dict[str, dict[str, Connector]]
-    pictures: Tensor
+    gallery: View
 
 
 class LinkMaker:
@@ -66,6 +63,11 @@ class LinkMaker:
         assert isinstance(tower, Tower)
         with torch.inference_mode():
             return F.normalize(tower.head(plain), dim=1).clone()
+
+    def gallery(self) -> View:
+        """Training pictures in clip."""
+        shown = self.shop.pictures[0]
+        return View(self._pictures("clip"), tuple(p.concept for p in shown), tuple(p.name for p in shown))
 
     def texts(self) -> list[str]:
         """The texts that connect: names, captions, concrete nouns; names thrice as prompts."""
@@ -128,7 +130,7 @@ class LinkMaker:
         shipped, baselines = {}, {}
         for name, recipe, method, leaf, overlap in (
             ("exmcr-clap", "default", "exmcr", "clap", "text"),
-            ("exmcr-ulip", "default", "exmcr", "ulip", "image"),
+            ("exmcr-ulip", "default-ulip", "exmcr", "ulip", "image"),
             ("cmcr-clap", "cmcr-paper", "cmcr", "clap", "text"),
         ):
             features = self.sound_features() if leaf == "clap" else self.shape_features()
@@ -142,4 +144,4 @@ class LinkMaker:
             if method == "exmcr":
                 baselines[leaf] = made.baselines
             say(f"{name}: {made.connector.version}")
-        return Links(shipped, baselines, self._pictures("clip"))
+        return Links(shipped, baselines, self.gallery())

@@ -69,11 +69,9 @@ class Measurements:
             image = self._unified(base, "clip", "image")
             out += concept_lines("audio to image", name, audio, image)
             out += concept_lines("image to audio", name, image, audio)
-        trained = self.shop.pictures[0]
-        gallery = View(self.links.pictures, tuple(p.concept for p in trained), tuple(p.name for p in trained))
         for name in ("exmcr", *baselines["clap"]):
             audio = self._unified(variants[name], "clap", "audio")
-            out += concept_lines("held-out audio to trained-on image", name, audio, gallery)
+            out += concept_lines("held-out audio to trained-on image", name, audio, self.links.gallery)
         solid: dict[str, tuple[Connector | None, Connector | None]] = {
             "exmcr": (shipped["exmcr-clap"], shipped["exmcr-ulip"]),
             **{k: (baselines["clap"][k], baselines["ulip"][k]) for k in baselines["clap"]},
