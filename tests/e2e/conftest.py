@@ -89,8 +89,10 @@ def api(demo_url: str) -> Iterator[httpx.Client]:
         yield client
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
+    """A browser for one module: Playwright keeps an event loop running in this thread, in which no other test
+    could run its own."""
     executable = next(filter(None, map(shutil.which, BROWSERS)), None)
     if executable is None:
         pytest.skip(f"none of {', '.join(BROWSERS)} is installed (apt-get install chromium)")

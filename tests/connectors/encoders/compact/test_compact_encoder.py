@@ -16,6 +16,7 @@ from connectors.encoders.compact.encoder import (
     load_compact,
     make_head,
 )
+from connectors.encoders.compact.log_mel import MOST_PATCHES
 from connectors.encoders.compact.shape_trunk import GROUPS, POINTS, prepare_points, spread_first
 from connectors.encoders.compact.word_tower import make_tokenizer, token_ids
 from connectors.errors import CheckpointError, ConfigError, IntegrityError, InvalidMedia, MissingFiles
@@ -118,8 +119,8 @@ def test_leading_points_are_far_from_each_other() -> None:
 
 def test_long_sound_is_heard_in_a_bounded_number_of_patches(space: Path) -> None:
     encoder = load_compact(space, ["audio"])
-    hour = np.random.default_rng(0).normal(0, 0.1, 48_000 * 120).astype(np.float32)
-    assert len(encoder.prepare(hour).rows) == 12
+    long = np.random.default_rng(0).normal(0, 0.1, 48_000 * 120).astype(np.float32)
+    assert len(encoder.prepare(long).rows) == MOST_PATCHES
 
 
 @pytest.mark.parametrize(
