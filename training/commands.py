@@ -14,6 +14,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -66,7 +67,7 @@ def explained() -> Iterator[None]:
     try:
         yield
     except IsthmusError as error:
-        stderr.print(f"[bold red]error[/] {error.message}", highlight=False, soft_wrap=True)
+        stderr.print(f"[bold red]error[/] {escape(error.message)}", highlight=False, soft_wrap=True)
         raise typer.Exit(1) from error
 
 
@@ -148,7 +149,7 @@ def features(
     if skipped:
         stderr.print(
             f"[yellow]{len(skipped):,} items left out[/], see {output / 'skipped.jsonl'}; "
-            f"the first: {skipped[0]['message']}",
+            f"the first: {escape(skipped[0]['message'])}",
             highlight=False,
             soft_wrap=True,
         )
@@ -207,7 +208,7 @@ def evaluate(
             return
         Console(width=None if sys.stdout.isatty() else 200).print(tables(result.measurements))
         for skip in result.skipped[:5]:
-            stderr.print(f"[yellow]left out[/] {skip.message}", highlight=False, soft_wrap=True)
+            stderr.print(f"[yellow]left out[/] {escape(skip.message)}", highlight=False, soft_wrap=True)
         if len(result.skipped) > 5:
             stderr.print(f"[yellow]left out[/] {len(result.skipped) - 5:,} more")
 
@@ -250,8 +251,8 @@ def train(
         Console(width=None if sys.stdout.isatty() else 200).print(comparison(made))
     else:
         stderr.print(
-            "[yellow]nothing to judge by[/]: the recipe names no [[evaluation] sets, so nobody knows whether "
-            "this connector is better than a closed form",
+            "[yellow]nothing to judge by[/]: the recipe names no \\[evaluation] sets, so nobody knows "
+            "whether this connector is better than a closed form",
             soft_wrap=True,
         )
     stderr.print(f"{made.connection.connector.version} in {output}", highlight=False)

@@ -101,3 +101,9 @@ def test_connectors_import_converts_and_never_overwrites(tmp_path: Path) -> None
     again = isthmus("connectors", "import", tmp_path / "ulip_clip.pt", "--output", tmp_path / "c")
     assert again.exit_code == 1
     assert "exists: choose another output" in again.output.replace("\n", " ")
+
+
+def test_what_stands_in_brackets_in_an_error_is_shown(tmp_path: Path) -> None:
+    result = isthmus("train", tmp_path / "[mine].toml", "--output", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "[mine].toml" in result.output.replace("\n", "")
