@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from connectors.encoders.feed_forward import FeedForward
+
 IMAGE = 256
 """Side of the square picture a spectrogram is folded into: 4 x 64 bands by 256 frames."""
 _FOLDS = 4
@@ -66,17 +68,6 @@ class _Attention(nn.Module):
         return out
 
 
-class _Mlp(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(width, 4 * width)
-        self.fc2 = nn.Linear(4 * width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.fc2(F.gelu(self.fc1(x)))
-        return out
-
-
 class _Block(nn.Module):
     """A Swin block: windows, in every second block shifted by half a window."""
 
@@ -89,7 +80,7 @@ class _Block(nn.Module):
         self.norm1 = nn.LayerNorm(width)
         self.attn = _Attention(width, heads)
         self.norm2 = nn.LayerNorm(width)
-        self.mlp = _Mlp(width)
+        self.mlp = FeedForward(width)
         windows = (side // _WINDOW) ** 2
         mask = torch.zeros(windows, _WINDOW**2, _WINDOW**2) if self.shift else None
         self.register_buffer("attn_mask", mask)

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from connectors.checkpoint import fingerprint, fit, part, read_tensors
 from connectors.encoder import Prepared, TowerEncoder, choose_towers
+from connectors.encoders.feed_forward import FeedForward
 from connectors.encoders.point_groups import group_points
 from connectors.encoders.slip import load_slip
 from connectors.errors import CheckpointError, ConfigError, InvalidMedia, MissingFiles
@@ -133,17 +134,6 @@ class _Attention(nn.Module):
         return out
 
 
-class _Mlp(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(width, 4 * width)
-        self.fc2 = nn.Linear(4 * width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.fc2(F.gelu(self.fc1(x)))
-        return out
-
-
 class _Block(nn.Module):
     """A pre-norm transformer block."""
 
@@ -152,7 +142,7 @@ class _Block(nn.Module):
         self.norm1 = nn.LayerNorm(width)
         self.attn = _Attention(width, heads)
         self.norm2 = nn.LayerNorm(width)
-        self.mlp = _Mlp(width)
+        self.mlp = FeedForward(width)
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.attn(self.norm1(x))
