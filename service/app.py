@@ -11,7 +11,18 @@ from fastapi import FastAPI
 from service.envelope import Envelope
 from service.error_handlers import install_error_handlers
 from service.openapi import install_openapi
-from service.routes import classify, collections, connectors, embed, embeddings, health, media, points, search
+from service.routes import (
+    classify,
+    collections,
+    connectors,
+    embed,
+    embeddings,
+    health,
+    jobs,
+    media,
+    points,
+    search,
+)
 from service.runtime import Prepare, Runtime
 from service.settings import Settings
 from service.web import page
@@ -58,7 +69,8 @@ def create_app(settings: Settings | None = None, prepare: Prepare | None = None)
     app.add_middleware(Envelope, metrics=runtime.metrics, max_body_bytes=runtime.settings.max_body_bytes)
     install_error_handlers(app, runtime)
     app.include_router(page.router)
-    for module in (embed, search, points, media, classify, embeddings, connectors, collections, health):
+    routes = (embed, search, points, media, classify, embeddings, collections, connectors, jobs, health)
+    for module in routes:
         app.include_router(module.router)
     install_openapi(app)
     return app

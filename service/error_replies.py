@@ -21,6 +21,7 @@ from service.errors import (
     Unavailable,
 )
 from service.index.errors import CollectionConflict
+from service.jobs.errors import JobConflict
 
 STATUS: Mapping[type[IsthmusError], int] = {
     ConfigError: 400,
@@ -32,6 +33,7 @@ STATUS: Mapping[type[IsthmusError], int] = {
     InvalidMedia: 422,
     InvalidRequest: 422,
     CollectionConflict: 409,
+    JobConflict: 409,
     Overloaded: 429,
     Unavailable: 503,
     IndexUnavailable: 503,

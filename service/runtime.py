@@ -22,6 +22,9 @@ from service.engine.engine import Engine
 from service.errors import Unavailable
 from service.index.opening import open_index
 from service.index.protocol import Index, Layout
+from service.jobs.kinds import job_kinds
+from service.jobs.runner import JobRunner
+from service.jobs.store import JobStore
 from service.media_store import MediaStore
 from service.metrics import Metrics
 from service.request_context import RequestContext
@@ -47,6 +50,7 @@ class Runtime:
         self._engine: Engine | None = None
         self._index: Index | None = None
         self._media: MediaStore | None = None
+        self._jobs: JobRunner | None = None
         self._index_threads = ThreadPoolExecutor(settings.index_threads, thread_name_prefix="index")
 
     @property
@@ -74,6 +78,13 @@ class Runtime:
         if self._media is None:
             raise Unavailable(f"the service is {self.phase}; try again")
         return self._media
+
+    @property
+    def jobs(self) -> JobRunner:
+        """The registry of jobs. Raises `Unavailable` until it is open."""
+        if self._jobs is None:
+            raise Unavailable(f"the service is {self.phase}; try again")
+        return self._jobs
 
     async def call_index(self, context: RequestContext, function: Callable[[], T]) -> T:
         """Run a call to the index or the media store on a thread of their own, and time it."""
@@ -112,6 +123,9 @@ class Runtime:
                 )
             )
             self._engine = await Engine.start(space, settings, self.metrics)
+            jobs = await asyncio.to_thread(JobStore, settings.data_dir / "jobs")
+            self._jobs = JobRunner(jobs, job_kinds(self))
+            self._jobs.start()
             if self._prepare is not None and self.phase == "loading":
                 self.phase = "preparing"
                 await self._prepare(self)
@@ -171,6 +185,8 @@ class Runtime:
 
     async def close(self) -> None:
         """Let go of everything, in the order of its use."""
+        if self._jobs is not None:
+            await self._jobs.close()
         if self._engine is not None:
             await self._engine.close()
         await asyncio.to_thread(self._index_threads.shutdown)

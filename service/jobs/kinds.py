@@ -1,0 +1,14 @@
+"""The kinds of job a service knows: the one place where a new kind is registered."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from service.jobs.work import JobKind
+
+if TYPE_CHECKING:
+    from service.runtime import Runtime
+
+
+def job_kinds(runtime: "Runtime") -> Sequence[JobKind]:
+    """Every kind, over the loaded runtime it works with."""
+    return ()

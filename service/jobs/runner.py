@@ -1,0 +1,224 @@
+"""The registry of jobs: takes them in, runs them one at a time a kind, and goes on with them after a crash.
+
+Given a store and the kinds of job there are. Jobs of one kind run in the order they came, jobs of different
+kinds side by side. What is asked of a job is on the disk before it is acknowledged.
+"""
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from connectors.errors import IsthmusError
+from service.errors import NotFound
+from service.jobs.errors import JobConflict
+from service.jobs.record import Asked, JobRecord, now
+from service.jobs.store import JobStore
+from service.jobs.work import Interrupted, JobKind, Work
+
+log = logging.getLogger("isthmus.jobs")
+
+STOP_SECONDS = 10.0
+"""How long a job may take to notice that the service stops."""
+
+
+class JobRunner:
+    """Every job of a service. Owns their tasks; its methods are for the event loop."""
+
+    def __init__(self, store: JobStore, kinds: Sequence[JobKind]) -> None:
+        self._store = store
+        self._kinds = {kind.name: kind for kind in kinds}
+        self._running: dict[str, Work] = {}
+        self._news = {name: asyncio.Event() for name in self._kinds}
+        self._ended = asyncio.Condition()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._stopping = False
+
+    def start(self) -> None:
+        """Begin to run jobs, those first that a former process did not end."""
+        for name, kind in self._kinds.items():
+            self._news[name].set()
+            self._tasks.append(asyncio.create_task(self._run_all(kind), name=f"jobs-{name}"))
+
+    async def close(self) -> None:
+        """Stop what runs; it goes on at the next start. Idempotent."""
+        self._stopping = True
+        for work in self._running.values():
+            work.interrupt("stop")
+        for event in self._news.values():
+            event.set()
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=STOP_SECONDS)
+            for task in late:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+        self._tasks = []
+
+    async def submit(
+        self, kind: str, params: Mapping[str, Any], idempotency_key: str | None = None
+    ) -> JobRecord:
+        """Take a job in; it is durable on return.
+
+        A key that a job of this kind came with before gives that job. Raises `JobConflict` where the two
+        ask for different things.
+        """
+        if idempotency_key is not None:
+            for known in self._store.all():
+                if (known.kind, known.idempotency_key) == (kind, idempotency_key):
+                    if dict(known.params) != dict(params):
+                        raise JobConflict(
+                            f"Idempotency-Key {idempotency_key!r} came with other parameters before "
+                            f"(job {known.id}); take a new key for a new job"
+                        )
+                    return known
+        record = JobRecord(
+            id=uuid.uuid4().hex[:16],
+            kind=kind,
+            params=dict(params),
+            unit=self._kinds[kind].unit,
+            created=now(),
+            idempotency_key=idempotency_key,
+        )
+        await self._keep(record)
+        return record
+
+    def all(self) -> list[JobRecord]:
+        """Every job, the oldest first."""
+        return self._store.all()
+
+    def get(self, job_id: str) -> JobRecord:
+        """A job. Raises `NotFound`."""
+        if (record := self._store.get(job_id)) is None:
+            raise NotFound(f"there is no job {job_id[:100]!r}; GET /jobs lists them", "id")
+        return record
+
+    def rate(self, job_id: str) -> float | None:
+        """Units a second that a running job does, None for one that does not run."""
+        work = self._running.get(job_id)
+        return None if work is None else work.rate()
+
+    async def pause(self, job_id: str) -> JobRecord:
+        """Let a job rest until `resume`. One that runs stops at its next report."""
+        return await self._ask(self.get(job_id), "pause")
+
+    async def cancel(self, job_id: str) -> JobRecord:
+        """End a job and clear away what it left. One that runs stops at its next report."""
+        return await self._ask(self.get(job_id), "cancel")
+
+    async def resume(self, job_id: str) -> JobRecord:
+        """Queue a job again that was paused or failed. Raises `JobConflict` for one that is at its end."""
+        record = self.get(job_id)
+        if record.state in ("done", "cancelled") or record.asked == "cancel":
+            raise JobConflict(f"job {job_id} is {record.state} and cannot go on; submit a new one")
+        if record.state in ("paused", "failed"):
+            record = replace(record, state="queued", asked=None, failure=None, ended=None)
+        else:
+            record = replace(record, asked=None)
+            if (work := self._running.get(job_id)) is not None:
+                work.interrupt(None)
+        await self._keep(record)
+        return self.get(job_id)
+
+    async def forget(self, job_id: str) -> JobRecord:
+        """Remove the record of a job that has ended. Raises `JobConflict` for one that has not."""
+        record = self.get(job_id)
+        if not record.has_ended:
+            raise JobConflict(f"job {job_id} is {record.state}; cancel it first")
+        await asyncio.to_thread(self._store.forget, job_id)
+        return record
+
+    async def ended(self, job_id: str) -> JobRecord:
+        """Wait until a job has ended, and give it."""
+        async with self._ended:
+            await self._ended.wait_for(lambda: self.get(job_id).has_ended)
+        return self.get(job_id)
+
+    async def _ask(self, record: JobRecord, asked: Asked) -> JobRecord:
+        if record.has_ended and not (record.state == "failed" and asked == "cancel"):
+            raise JobConflict(f"job {record.id} is {record.state} already")
+        if record.asked == "cancel":
+            return record
+        if (work := self._running.get(record.id)) is not None:
+            work.interrupt(asked)
+            record = replace(record, asked=asked)
+        elif asked == "pause":
+            record = replace(record, state="paused")
+        elif record.started is None:
+            record = replace(record, state="cancelled", ended=now())
+        else:  # something may have to be cleared away, in the kind's turn
+            record = replace(record, asked=asked)
+        await self._keep(record)
+        return self.get(record.id)
+
+    async def _run_all(self, kind: JobKind) -> None:
+        """Run the jobs of one kind as they come, until the service stops."""
+        news = self._news[kind.name]
+        while True:
+            await news.wait()
+            news.clear()
+            while not self._stopping and (record := self._next(kind.name)) is not None:
+                try:
+                    await self._run(kind, record)
+                except OSError:  # the disk is full, say: the next start tries again
+                    log.exception("the record of job %s could not be kept", record.id)
+            if self._stopping:
+                return
+
+    def _next(self, kind: str) -> JobRecord | None:
+        """The first job with something to do: to be run, paused or cancelled."""
+        for record in self._store.all():
+            to_run = record.state in ("queued", "running")
+            if record.kind == kind and (to_run or record.asked is not None):
+                return record
+        return None
+
+    async def _run(self, kind: JobKind, record: JobRecord) -> None:
+        work = self._running[record.id] = Work(record.id, self._store)
+        try:
+            if record.asked is not None:
+                raise Interrupted(record.asked)
+            await self._keep(replace(record, state="running", started=record.started or now()))
+            result = await kind.run(work)
+            settled = replace(work.record, state="done", asked=None, result=dict(result))
+        except Interrupted as interrupted:
+            settled = await self._interrupted(kind, work, interrupted)
+        except IsthmusError as error:
+            settled = _failed(work.record, error.code, error.message)
+        except Exception:
+            log.exception("job %s (%s) failed", record.id, kind.name)
+            cause = "the service failed on this job; its log has the cause"
+            settled = _failed(work.record, "internal", cause)
+        finally:
+            del self._running[record.id]
+        ended = now() if settled.has_ended else None
+        await self._keep(replace(settled, ended=ended))
+        log.info("job %s (%s) is %s", settled.id, settled.kind, settled.state)
+
+    async def _interrupted(self, kind: JobKind, work: Work, interrupted: Interrupted) -> JobRecord:
+        if interrupted.reason == "stop":
+            return replace(work.record, state="queued")
+        if interrupted.reason == "pause":
+            return replace(work.record, state="paused", asked=None)
+        try:
+            await kind.discard(work)
+        except IsthmusError as error:
+            log.warning("job %s was cancelled, but left something: %s", work.id, error.message)
+        return replace(work.record, state="cancelled", asked=None)
+
+    async def _keep(self, record: JobRecord) -> None:
+        """Bring a record to the disk, and let its kind look whether there is something to do."""
+        self._store.note(record)
+        await asyncio.to_thread(self._store.keep, record.id)
+        if record.kind in self._news:
+            self._news[record.kind].set()
+        if record.has_ended:
+            async with self._ended:
+                self._ended.notify_all()
+
+
+def _failed(record: JobRecord, code: str, message: str) -> JobRecord:
+    return replace(record, state="failed", asked=None, failure={"code": code, "message": message})

@@ -1,0 +1,80 @@
+"""The records of jobs in a folder: one JSON file a job, replaced whole and synced.
+
+After a crash each job is as it was last kept. Given a record it keeps it; it gives back all it has.
+"""
+
+import json
+import os
+import threading
+from pathlib import Path
+
+from connectors.errors import IntegrityError
+from service.index.catalogue import sync_folder
+from service.jobs.record import JobRecord, record_from_json
+
+KEPT_ENDED = 200
+"""Ended jobs that are remembered; of more the oldest are forgotten."""
+
+
+class JobStore:
+    """Records by job id, in memory and under `folder`. Thread-safe.
+
+    Raises `IntegrityError` where a file in the folder is no job's record.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._writing = threading.Lock()
+        folder.mkdir(parents=True, exist_ok=True)
+        found = [_read(path) for path in folder.glob("*.json")]
+        self._records = {each.id: each for each in sorted(found, key=lambda each: each.created)}
+
+    def all(self) -> list[JobRecord]:
+        """Every record, the oldest job first."""
+        with self._lock:
+            return list(self._records.values())
+
+    def get(self, job_id: str) -> JobRecord | None:
+        """The record of a job, None where there is none."""
+        with self._lock:
+            return self._records.get(job_id)
+
+    def note(self, record: JobRecord) -> None:
+        """Let a record be so; the disk has it with the next `keep`. Never waits for the disk."""
+        with self._lock:
+            self._records[record.id] = record
+
+    def keep(self, job_id: str) -> None:
+        """Bring a job's record to the disk as it is now: it survives a `kill -9` when this returns."""
+        with self._writing:
+            with self._lock:
+                record = self._records[job_id]
+                ended = [each.id for each in self._records.values() if each.has_ended]
+            staging = self._folder / f"{record.id}.new"
+            with staging.open("w", encoding="utf-8") as file:
+                json.dump(record.to_json(), file)
+                file.flush()
+                os.fsync(file.fileno())
+            staging.replace(self._folder / f"{record.id}.json")
+            for each in ended[: max(0, len(ended) - KEPT_ENDED)]:
+                self._remove(each)
+            sync_folder(self._folder)
+
+    def forget(self, job_id: str) -> None:
+        """Remove a job's record."""
+        with self._writing:
+            self._remove(job_id)
+            sync_folder(self._folder)
+
+    def _remove(self, job_id: str) -> None:
+        with self._lock:
+            self._records.pop(job_id, None)
+        (self._folder / f"{job_id}.json").unlink(missing_ok=True)
+
+
+def _read(path: Path) -> JobRecord:
+    try:
+        return record_from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError) as error:
+        raise IntegrityError(f"{path} is no job's record ({error}); move it away") from error

@@ -1,0 +1,232 @@
+"""A job goes on after a crash, rests, ends and is remembered, whatever its kind."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connectors.errors import ConfigError, IntegrityError, InvalidMedia
+from service.errors import NotFound
+from service.jobs.errors import JobConflict
+from service.jobs.record import MAX_FAULTS, Fault, JobRecord
+from service.jobs.runner import JobRunner
+from service.jobs.store import KEPT_ENDED, JobStore
+from service.jobs.work import Work
+
+
+class Counting:
+    """Counts to `params["to"]`, a step whenever it is let, with a checkpoint each."""
+
+    name, unit = "counting", "steps"
+
+    def __init__(self) -> None:
+        self.steps = asyncio.Semaphore(0)
+        self.begun_at: list[int] = []
+        self.discarded: list[str] = []
+        self.kept = 0
+
+    async def run(self, work: Work) -> Mapping[str, Any]:
+        start = (work.checkpoint or {"at": 0})["at"]
+        self.begun_at.append(start)
+        await work.report(total=work.params["to"])
+        for at in range(start, work.params["to"]):
+            await self.steps.acquire()
+            if work.params.get("fails_at") == at:
+                raise ConfigError("this step cannot be done")
+            if work.params.get("breaks_at") == at:
+                raise RuntimeError("nobody expected this")
+            faults = [Fault.of(f"item {at}", InvalidMedia("it is damaged"))] if at == 1 else []
+            await work.report(done=at + 1, faults=faults, checkpoint={"at": at + 1})
+            self.kept = at + 1
+        return {"counted": work.params["to"]}
+
+    async def discard(self, work: Work) -> None:
+        self.discarded.append(work.id)
+
+    def let(self, steps: int) -> None:
+        for _ in range(steps):
+            self.steps.release()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+Scenario = Callable[[JobRunner, Counting], Awaitable[None]]
+
+
+def run(folder: Path, scenario: Scenario, *, crash: bool = False) -> Counting:
+    """One life of a service: `scenario` happens in it, then it stops in order, or at once."""
+
+    async def life() -> Counting:
+        kind = Counting()
+        runner = JobRunner(JobStore(folder), [kind])
+        runner.start()
+        await scenario(runner, kind)
+        if crash:
+            for task in runner._tasks:
+                task.cancel()
+        else:
+            await runner.close()
+        return kind
+
+    return asyncio.run(life())
+
+
+def the_job(runner: JobRunner) -> JobRecord:
+    [record] = runner.all()
+    return record
+
+
+def test_a_job_is_done_and_says_what_came_of_it(tmp_path: Path) -> None:
+    async def scenario(runner: JobRunner, kind: Counting) -> None:
+        record = await runner.submit("counting", {"to": 3})
+        assert record.state == "queued"
+        kind.let(3)
+        record = await runner.ended(record.id)
+        assert (record.state, record.done, record.total, record.unit) == ("done", 3, 3, "steps")
+        assert record.result == {"counted": 3}
+        assert record.faults == (Fault("item 1", "invalid_media", "it is damaged"),)
+        assert record.created <= record.started <= record.ended
+
+    run(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("crash", [True, False])
+def test_a_job_goes_on_from_its_checkpoint_at_the_next_start(tmp_path: Path, crash: bool) -> None:
+    async def first(runner: JobRunner, kind: Counting) -> None:
+        await runner.submit("counting", {"to": 5})
+        kind.let(2)
+        await until(lambda: kind.kept == 2)
+        if not crash:
+            asyncio.get_running_loop().call_later(0.05, kind.let, 1)
+
+    async def second(runner: JobRunner, kind: Counting) -> None:
+        kind.let(9)
+        record = await runner.ended(the_job(runner).id)
+        assert (record.state, record.done, record.fault_count) == ("done", 5, 1)
+
+    run(tmp_path, first, crash=crash)
+    assert run(tmp_path, second).begun_at == [2 if crash else 3]
+
+
+def test_a_paused_job_rests_over_a_restart_until_it_is_resumed(tmp_path: Path) -> None:
+    async def first(runner: JobRunner, kind: Counting) -> None:
+        job = await runner.submit("counting", {"to": 3})
+        kind.let(1)
+        await until(lambda: kind.kept == 1)
+        assert (await runner.pause(job.id)).asked == "pause"
+        kind.let(1)
+        await until(lambda: the_job(runner).state == "paused")
+        assert the_job(runner).asked is None
+
+    async def second(runner: JobRunner, kind: Counting) -> None:
+        kind.let(9)
+        await asyncio.sleep(0.05)
+        assert the_job(runner).state == "paused" and not kind.begun_at
+        await runner.resume(the_job(runner).id)
+        assert (await runner.ended(the_job(runner).id)).state == "done"
+        assert kind.begun_at == [2]
+
+    run(tmp_path, first)
+    run(tmp_path, second)
+
+
+def test_a_cancelled_job_leaves_nothing_and_is_not_begun_again(tmp_path: Path) -> None:
+    async def scenario(runner: JobRunner, kind: Counting) -> None:
+        job = await runner.submit("counting", {"to": 3})
+        waiting = await runner.submit("counting", {"to": 4})
+        kind.let(1)
+        await until(lambda: kind.kept == 1)
+        assert (await runner.cancel(waiting.id)).state == "cancelled"
+        await runner.cancel(job.id)
+        kind.let(1)
+        assert (await runner.ended(job.id)).state == "cancelled"
+        assert kind.discarded == [job.id]
+        for refused in (runner.cancel, runner.pause, runner.resume):
+            with pytest.raises(JobConflict):
+                await refused(job.id)
+        await runner.forget(job.id)
+        with pytest.raises(NotFound):
+            runner.get(job.id)
+
+    run(tmp_path, scenario)
+    assert not run(tmp_path, lambda runner, kind: asyncio.sleep(0.02)).begun_at
+
+
+def test_a_crash_forgets_no_cancelling(tmp_path: Path) -> None:
+    async def first(runner: JobRunner, kind: Counting) -> None:
+        job = await runner.submit("counting", {"to": 3})
+        await until(lambda: bool(kind.begun_at))
+        await runner.cancel(job.id)
+
+    async def second(runner: JobRunner, kind: Counting) -> None:
+        record = await runner.ended(the_job(runner).id)
+        assert record.state == "cancelled"
+        assert kind.discarded == [record.id] and not kind.begun_at
+
+    run(tmp_path, first, crash=True)
+    run(tmp_path, second)
+
+
+def test_a_failed_job_says_why_and_can_be_tried_again(tmp_path: Path) -> None:
+    async def scenario(runner: JobRunner, kind: Counting) -> None:
+        kind.let(99)
+        job = await runner.submit("counting", {"to": 3, "fails_at": 1})
+        record = await runner.ended(job.id)
+        assert record.failure == {"code": "bad_config", "message": "this step cannot be done"}
+        await runner.resume(job.id)
+        assert runner.get(job.id).failure is None
+        assert (await runner.ended(job.id)).state == "failed"
+        assert kind.begun_at == [0, 1]
+        broken = await runner.submit("counting", {"to": 3, "breaks_at": 0})
+        failure = (await runner.ended(broken.id)).failure
+        assert failure["code"] == "internal" and "nobody expected" not in failure["message"]
+
+    run(tmp_path, scenario)
+
+
+def test_a_key_makes_a_job_once(tmp_path: Path) -> None:
+    async def scenario(runner: JobRunner, kind: Counting) -> None:
+        first = await runner.submit("counting", {"to": 3}, "mine")
+        assert (await runner.submit("counting", {"to": 3}, "mine")).id == first.id
+        assert (await runner.submit("counting", {"to": 3}, "other")).id != first.id
+        with pytest.raises(JobConflict, match="other parameters"):
+            await runner.submit("counting", {"to": 4}, "mine")
+
+    run(tmp_path, scenario)
+
+
+def test_jobs_of_one_kind_run_in_the_order_they_came(tmp_path: Path) -> None:
+    async def scenario(runner: JobRunner, kind: Counting) -> None:
+        jobs = [await runner.submit("counting", {"to": to}) for to in (2, 1, 1)]
+        kind.let(2)
+        await runner.ended(jobs[0].id)
+        assert runner.get(jobs[2].id).state == "queued"
+        kind.let(2)
+        ended = [(await runner.ended(job.id)).ended for job in jobs]
+        assert ended == sorted(ended)
+
+    run(tmp_path, scenario)
+
+
+def test_only_so_many_faults_and_ended_jobs_are_kept(tmp_path: Path) -> None:
+    record = JobRecord("a" * 16, "counting", {}, "steps", created="2026")
+    many = record.with_faults(tuple(Fault(str(i), "x", "y") for i in range(MAX_FAULTS + 5)))
+    assert (len(many.faults), many.fault_count) == (MAX_FAULTS, MAX_FAULTS + 5)
+    store = JobStore(tmp_path)
+    for number in range(KEPT_ENDED + 3):
+        store.note(JobRecord(f"{number:016}", "counting", {}, "steps", created=f"{number:04}", state="done"))
+        store.keep(f"{number:016}")
+    assert [each.id for each in JobStore(tmp_path).all()] == [f"{i:016}" for i in range(3, KEPT_ENDED + 3)]
+
+
+def test_a_file_that_is_no_record_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text(json.dumps({"format": "isthmus.job/9"}))
+    with pytest.raises(IntegrityError, match=r"x\.json"):
+        JobStore(tmp_path)
