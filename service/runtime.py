@@ -120,6 +120,8 @@ class Runtime:
                     url=settings.qdrant_url,
                     api_key=settings.qdrant_api_key,
                     back_end=settings.index,
+                    quantize=settings.index_quantize,
+                    on_disk=settings.index_on_disk,
                 )
             )
             self._engine = await Engine.start(space, settings, self.metrics)

@@ -45,6 +45,16 @@ class Settings(BaseSettings):
     index: Literal["edge", "local"] = Field(
         "edge", description="Embedded index: Qdrant Edge in processes of its own, or the client's local mode"
     )
+    index_quantize: bool | None = Field(
+        None,
+        description=(
+            "Search an int8 copy of the vectors and rescore with the originals; if unset, where the index "
+            "can (Edge and servers; local mode cannot)"
+        ),
+    )
+    index_on_disk: bool = Field(
+        False, description="Read the original vectors from the disk instead of keeping them in memory"
+    )
     media_url: str | None = Field(
         None,
         description="Where media are kept, as fsspec knows it (s3://bucket/prefix); under data_dir if unset",

@@ -34,6 +34,8 @@ from service.index.shard_process import GraphSettings, ShardProcess
 class EdgeEngine:
     """`service.index.engine.Engine` over Edge shards under `folder`; owns their processes.
 
+    `storage` holds for new shards at once and for those there are from their next optimisation, which it
+    calls for; None leaves each as it was made.
     Raises `IndexUnavailable` where another process has the folder open.
     """
 
@@ -47,7 +49,7 @@ class EdgeEngine:
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
-        self._storage = storage or VectorStorage()
+        self._storage = storage
         self._graph = graph or GraphSettings()
         self._guard = (folder / "lock").open("a")
         try:

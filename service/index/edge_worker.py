@@ -30,6 +30,8 @@ FLUSH_POINTS = 50_000
 """Writes after which it is flushed in any case, so that the log stays small."""
 LOCK_SECONDS = 60.0
 """How long a former owner, whose parent was killed, may take to let go of the shard."""
+OUTDATED = "outdated"
+"""A file in a shard's folder: its segments are of other settings than it has now, until it is optimised."""
 _PR_SET_PDEATHSIG = 1
 
 _SCHEMAS = {
@@ -47,7 +49,6 @@ class EdgeWorker:
 
     def __init__(self, config: dict[str, Any]) -> None:
         self.path = Path(config["path"])
-        self.quantize = bool(config["quantize"])
         self.hnsw_ef = int(config["hnsw_ef"])
         own(self.path, LOCK_SECONDS)  # until this process ends
         self.shard = self._open(config)
@@ -131,7 +132,7 @@ class EdgeWorker:
 
     def query(self, head: dict[str, Any], records: list[Record]) -> tuple[None, Sequence[Record]]:
         """The records nearest the one vector sent."""
-        rescored = edge.QuantizationSearchParams(rescore=True, oversampling=2.0)
+        quantization = edge.QuantizationSearchParams(ignore=head["exact"], rescore=True, oversampling=2.0)
         vector: Any = records[0].vectors["query"]
         request = edge.QueryRequest(
             limit=head["limit"],
@@ -144,7 +145,7 @@ class EdgeWorker:
             params=edge.SearchParams(
                 hnsw_ef=max(self.hnsw_ef, head["limit"] + head["offset"]),
                 exact=head["exact"],
-                quantization=rescored if self.quantize else None,
+                quantization=quantization,
             ),
         )
         return None, [_record(each, each.score) for each in self.shard.query(request)]
@@ -161,9 +162,10 @@ class EdgeWorker:
         return [[unmarked(hit.value), hit.count] for hit in self.shard.facet(request).hits], ()
 
     def info(self, head: dict[str, Any], records: list[Record]) -> tuple[Any, Sequence[Record]]:
-        """How many points there are, and vectors in an index."""
+        """How many points there are, vectors in an index, and whether that index is as it is now set."""
         info = self.shard.info()
-        return {"points": info.points_count, "indexed": info.indexed_vectors_count}, ()
+        counts = {"points": info.points_count, "indexed": info.indexed_vectors_count}
+        return {**counts, "outdated": (self.path / OUTDATED).exists()}, ()
 
     def hold(self, head: dict[str, Any], records: list[Record]) -> tuple[None, Sequence[Record]]:
         """Flush, and where `held` leave the files alone until the next `hold`, so that they can be copied."""
@@ -175,6 +177,7 @@ class EdgeWorker:
         """Build the graphs and drop what was deleted; takes minutes, and ends at once if the parent dies."""
         _die_with_parent(signal.SIGKILL)
         changed = self.shard.optimize()
+        (self.path / OUTDATED).unlink(missing_ok=True)
         self.flush()
         _die_with_parent(0)
         return changed, ()
@@ -198,13 +201,22 @@ class EdgeWorker:
         return None, ()
 
     def _open(self, config: dict[str, Any]) -> edge.EdgeShard:
-        if not (self.path / "edge_config.json").exists():
+        settings = self.path / "edge_config.json"
+        if not settings.exists():
             shard = edge.EdgeShard.create(str(self.path), _shard_config(config))
             for key, kind in config["fields"].items():
                 shard.update(edge.UpdateOperation.create_field_index(key, _SCHEMAS[kind]))
             shard.flush()
             return shard
-        return edge.EdgeShard.load(str(self.path))
+        if config["as_made"]:
+            return edge.EdgeShard.load(str(self.path))
+        former, mark = json.loads(settings.read_text()), self.path / OUTDATED
+        marked = mark.exists()
+        mark.touch()  # first: loading writes the settings, and may be the last thing this process does
+        shard = edge.EdgeShard.load(str(self.path), _shard_config(config))
+        if not marked and json.loads(settings.read_text()) == former:
+            mark.unlink()
+        return shard
 
 
 def own(path: Path, seconds: float) -> int:

@@ -48,9 +48,9 @@ class Usage:
 
 @dataclass(frozen=True)
 class VectorStorage:
-    """How unified vectors are kept: an int8 copy to search in, the originals out of memory."""
+    """How unified vectors are kept: with an int8 copy to search in, the originals out of memory."""
 
-    quantize: bool = False
+    quantize: bool = True
     on_disk: bool = False
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
+from connectors.errors import ConfigError
 from service.index.edge_engine import EdgeEngine
 from service.index.engine import Engine, VectorStorage
 from service.index.protocol import Layout
@@ -19,21 +20,27 @@ def open_index(
     url: str | None = None,
     api_key: str | None = None,
     back_end: BackEnd = "edge",
-    quantize: bool = False,
+    quantize: bool | None = None,
     on_disk: bool = False,
 ) -> VectorIndex:
     """The index for a bundle's `layout`.
 
     With `url` it is on that Qdrant server; else under `data_dir`, kept by Qdrant Edge or by the client's
     local mode; or in memory where `data_dir` is None. `quantize` searches an int8 copy of the vectors and
-    rescores with the originals; `on_disk` leaves the originals out of memory.
-    Raises `IndexUnavailable` where another process has the data directory open.
+    rescores with the originals (None: where the back end can); `on_disk` leaves the originals out of memory.
+    Raises `ConfigError` where the back end cannot do what is set, `IndexUnavailable` where another process
+    has the data directory open.
     """
-    storage = VectorStorage(quantize=quantize, on_disk=on_disk)
+    storage = VectorStorage(quantize=quantize is not False, on_disk=on_disk)
     engine: Engine
     if url:
         engine = QdrantEngine.at_url(url, api_key=api_key, storage=storage)
     elif data_dir is None or back_end == "local":
+        if quantize or on_disk:
+            raise ConfigError(
+                "local mode scans float32 vectors in memory, without an int8 copy and never from the disk: "
+                "unset ISTHMUS_INDEX_QUANTIZE and ISTHMUS_INDEX_ON_DISK, or set ISTHMUS_INDEX=edge"
+            )
         engine = QdrantEngine.at_path(None if data_dir is None else data_dir / "index-local")
     else:
         engine = EdgeEngine(data_dir / "index", storage=storage)

@@ -188,12 +188,10 @@ class QdrantEngine:
         exact: bool,
     ) -> list[Record]:
         """The nearest records by cosine, best first, `score` set."""
-        rescored = models.QuantizationSearchParams(rescore=True, oversampling=2.0)
+        quantization = models.QuantizationSearchParams(ignore=exact, rescore=True, oversampling=2.0)
         parameters = None  # local mode is exact, and warns where it is asked to be
         if not self._local:
-            parameters = models.SearchParams(
-                exact=exact, quantization=rescored if self._storage.quantize else None
-            )
+            parameters = models.SearchParams(exact=exact, quantization=quantization)
         with self._calling():
             found = self._client.query_points(
                 name,

@@ -70,11 +70,12 @@ class Shard:
             self.call(head)
 
     def unindexed(self) -> int:
-        """How many records were written or changed since the last optimisation, about."""
+        """How many records an optimisation would index, about: all of them after a change of settings."""
         with self._writing:
             if self._unindexed is None:
                 info = self.call({"ask": "info"})[0]
-                self._unindexed = info["points"] - info["indexed"] // 2
+                indexed = 0 if info["outdated"] else info["indexed"] // 2
+                self._unindexed = info["points"] - indexed
             return self._unindexed
 
     def indexed(self) -> int:
@@ -96,18 +97,21 @@ class Shard:
 
         `switched` is called in the moment of change, writes being held. The former process and its folder go.
         """
+        caught_up = 0
         while True:
             with self._writing:
                 behind = self._behind
                 if behind is None:
                     raise IndexUnavailable("nothing was noted: the copy cannot catch up")
-                self._catch_up(follower, [behind.popitem()[0] for _ in range(min(BATCH, len(behind)))])
+                uuids = [behind.popitem()[0] for _ in range(min(BATCH, len(behind)))]
+                self._catch_up(follower, uuids)
+                caught_up += len(uuids)
                 if behind:
                     continue
                 follower.call({"ask": "hold", "held": False})
                 switched()
                 former, self._process = self._process, follower
-                self._behind, self._unindexed = None, 0
+                self._behind, self._unindexed = None, caught_up
                 break
         former.close()
         shutil.rmtree(former.path, ignore_errors=True)

@@ -55,20 +55,22 @@ class ShardProcess:
         self,
         path: Path,
         generation: Generation,
-        storage: VectorStorage,
+        storage: VectorStorage | None,
         graph: GraphSettings,
         *,
         nice: int = 0,
     ) -> None:
         self.path = path
+        kept = storage or VectorStorage()
         self._config = {
             "path": str(path),
             "dim": generation.layout.dim,
             "natives": {native_name(space): dim for space, dim in generation.layout.natives.items()},
             "fields": dict(generation.fields),
             "unified": UNIFIED,
-            "quantize": storage.quantize,
-            "on_disk": storage.on_disk,
+            "as_made": storage is None,
+            "quantize": kept.quantize,
+            "on_disk": kept.on_disk,
             "hnsw_m": graph.m,
             "hnsw_ef_construct": graph.ef_construct,
             "hnsw_ef": graph.ef,

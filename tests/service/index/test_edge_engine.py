@@ -120,6 +120,7 @@ def test_optimising_leaves_reads_and_writes_going_and_loses_none(tmp_path: Path)
         optimising.join()
         assert written > 0
         assert child_of(index) != former
+        assert index.engine._shard(name).unindexed() > 0, "what was written meanwhile is still to be indexed"
         assert index.stats("birds").indexed >= 2_000
         assert not index.stats("birds").optimizing
         assert index.count("birds") == 2_500 + written - written // 5

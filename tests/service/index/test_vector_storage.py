@@ -1,0 +1,102 @@
+"""Vectors kept as int8 copies and on the disk: what is found stays the same, and what cannot is refused."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from connectors.errors import ConfigError
+from service.index.edge_engine import EdgeEngine
+from service.index.engine import VectorStorage
+from service.index.opening import open_index
+from service.index.protocol import Layout, Point
+from service.index.shard_optimizer import OptimizerSettings
+from service.index.shard_process import GraphSettings
+from service.index.vector_index import VectorIndex
+
+LAYOUT = Layout(dim=64, natives={"clip": 8}, connector="exmcr-1")
+NEVER = OptimizerSettings(after=10**9)
+SMALL = GraphSettings(m=8, ef_construct=32, scan_below_kb=50)
+COUNT = 1_000
+
+
+def clustered(count: int, seed: int) -> np.ndarray:
+    """Unit vectors around 20 centres."""
+    centres = np.random.default_rng(0).standard_normal((20, 64))
+    rng = np.random.default_rng(seed)
+    vectors = centres[rng.integers(0, 20, count)] + 0.5 * rng.standard_normal((count, 64))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+VECTORS, QUERIES = clustered(COUNT, 1), clustered(50, 2)
+
+
+def opened(folder: Path, storage: VectorStorage | None, settings: OptimizerSettings = NEVER) -> VectorIndex:
+    return VectorIndex(EdgeEngine(folder, storage=storage, optimizer=settings, graph=SMALL), LAYOUT)
+
+
+def fill(index: VectorIndex) -> None:
+    native = np.eye(8, dtype=np.float32)[0]
+    index.upsert("b", [Point(str(i), "text", "clip", VECTORS[i], native) for i in range(COUNT)])
+
+
+def optimise(index: VectorIndex) -> None:
+    index.engine.optimize(index.engine.current()["b"].name)
+
+
+def recall(index: VectorIndex, exact: bool = False) -> float:
+    """Of the ten nearest by a scan, the share that is found."""
+    shares = []
+    for query in QUERIES:
+        nearest = set(np.argsort(-(VECTORS @ query))[:10].tolist())
+        found = {int(hit.point.id) for hit in index.search("b", query, 10, exact=exact)}
+        shares.append(len(nearest & found) / 10)
+    return float(np.mean(shares))
+
+
+def int8_copies(folder: Path) -> list[Path]:
+    return list(folder.rglob("vector_storage-unified/quantized.data"))
+
+
+@pytest.mark.parametrize("quantize", [False, True])
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_whatever_the_storage_the_nearest_are_found(tmp_path: Path, quantize: bool, on_disk: bool) -> None:
+    with opened(tmp_path, VectorStorage(quantize, on_disk)) as index:
+        fill(index)
+        optimise(index)
+        assert index.stats("b").indexed > 0.9 * COUNT
+        assert bool(int8_copies(tmp_path)) is quantize
+        assert recall(index) >= 0.98
+        assert recall(index, exact=True) == 1.0
+        [hit] = index.search("b", VECTORS[3], 1, with_vectors=True)
+        np.testing.assert_allclose(hit.point.unified, VECTORS[3], atol=1e-6)  # the original, not its copy
+        assert hit.cosine == pytest.approx(1, abs=1e-5)
+
+
+def test_another_storage_is_taken_on_by_the_next_optimisation_which_it_calls_for(tmp_path: Path) -> None:
+    with opened(tmp_path, VectorStorage(quantize=False)) as index:
+        fill(index)
+        optimise(index)
+        assert not int8_copies(tmp_path)
+    with opened(tmp_path, None, OptimizerSettings(after=COUNT, idle_seconds=0, tick_seconds=0.05)) as index:
+        assert recall(index) >= 0.98
+        time.sleep(0.5)
+        assert index.engine._shard(index.engine.current()["b"].name).unindexed() < COUNT / 10
+    eager = OptimizerSettings(after=COUNT, fraction=0, idle_seconds=0, tick_seconds=0.05)
+    with opened(tmp_path, VectorStorage(quantize=True), eager) as index:
+        deadline = time.monotonic() + 120
+        while not (index.count("b") and int8_copies(tmp_path)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        while index.stats("b").optimizing and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert index.engine._shard(index.engine.current()["b"].name).unindexed() < COUNT / 10
+        assert recall(index) >= 0.98
+
+
+@pytest.mark.parametrize("setting", [{"quantize": True}, {"on_disk": True}])
+def test_local_mode_says_that_it_cannot(tmp_path: Path, setting: dict[str, bool]) -> None:
+    with pytest.raises(ConfigError, match="ISTHMUS_INDEX=edge"):
+        open_index(LAYOUT, data_dir=tmp_path, back_end="local", **setting)
+    with open_index(LAYOUT, data_dir=tmp_path, back_end="local", quantize=False) as index:
+        assert index.healthy()
