@@ -14,6 +14,7 @@ from connectors.errors import ConfigError, InvalidMedia, UnsupportedMedia
 from connectors.modality import MODALITIES, Modality
 from service.engine.media_input import MediaInput
 from service.index.payload import check_payload
+from service.index.protocol import FieldType
 
 COLLECTION = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"
 DEFAULT_COLLECTION = "default"
@@ -111,6 +112,9 @@ class QueryItem(MediaFields):
         return self
 
 
+Quota = Annotated[int, Field(ge=1)] | dict[Modality, Annotated[int, Field(ge=1)]]
+
+
 class SearchParams(Body):
     """How to search: everything in `POST /search` but the query itself."""
 
@@ -120,7 +124,22 @@ class SearchParams(Body):
     filter: dict[str, Any] | None = Field(None, description="In Qdrant's grammar, over `metadata.*`")
     score_threshold: float | None = Field(None, description="Least score, 0 to 1")
     group_by: str | None = Field(None, description="A field whose every value has one hit, its best")
-    quota: int | None = Field(None, ge=1, description="Most hits of each modality")
+    quota: Quota | None = Field(
+        None, description="Most hits of each modality, or of those named", examples=[{"image": 3, "audio": 2}]
+    )
+    dedupe: float | None = Field(
+        None,
+        ge=-1,
+        le=1,
+        description="Leave out hits whose cosine to a better one of their modality is this much; try 0.98",
+    )
+    diversity: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Order the best 200 by maximal marginal relevance: 0 is score alone, 1 difference alone",
+    )
+    explain: bool = Field(False, description="Tell what each part of the query gave each hit")
     collection: Collection = DEFAULT_COLLECTION
     with_vectors: bool = False
 
@@ -158,6 +177,17 @@ class ClassifyBody(Body):
         None, description="Made into each label's text; `{}` stands for the label", examples=["a photo of {}"]
     )
     collection: Collection = DEFAULT_COLLECTION
+
+
+class CollectionBody(Body):
+    """What `PUT /collections/{name}` takes, if anything."""
+
+    fields: dict[str, FieldType] = Field(
+        {},
+        description="Payload fields to index, and what they hold: filters on them get fast, facets possible",
+        max_length=64,
+        examples=[{"metadata.album": "keyword", "metadata.year": "integer"}],
+    )
 
 
 class PatchBody(Body):

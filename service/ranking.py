@@ -4,8 +4,9 @@ Pure functions over vectors and hits. Cosines of different pairs of modalities a
 that the space's calibration makes of them are, and those rank.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -36,10 +37,26 @@ class QueryPart:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ranked:
-    """A hit with the score it is ranked by, 0 to 1."""
+    """A hit with the score it is ranked by, 0 to 1, and the value of its group where hits are grouped."""
 
     hit: Hit
     score: float
+    group: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one part of a query, the `index`-th, gave a hit: `share` is its part of the hit's cosine."""
+
+    index: int
+    modality: Modality | None
+    weight: float
+    cosine: float
+    share: float
+
+
+Quota = int | Mapping[Modality, int] | None
+"""Most hits of each modality, of some modalities, or as many as there are."""
 
 
 def combine(parts: Sequence[QueryPart]) -> Vector:
@@ -47,12 +64,25 @@ def combine(parts: Sequence[QueryPart]) -> Vector:
 
     Raises `InvalidRequest` where the parts cancel out.
     """
-    total = np.sum([part.weight * part.vector.astype(np.float64) for part in parts], axis=0)
+    total = _weighted_sum(parts)
     norm = float(np.linalg.norm(total))
     if norm < LEAST_NORM * max(abs(part.weight) for part in parts) or norm == 0.0:
         raise InvalidRequest("the parts of the query cancel each other out; change their weights", "query")
     combined: Vector = (total / norm).astype(np.float32)
     return combined
+
+
+def explain(parts: Sequence[QueryPart], vector: Vector) -> list[Share]:
+    """What each part of a query gave the hit with this unit vector [D]; the shares add up to its cosine.
+
+    The query is q = sum(w_i v_i) / n, with n the sum's length: the hit's cosine q.x is sum(w_i (v_i.x) / n).
+    """
+    norm = float(np.linalg.norm(_weighted_sum(parts)))
+    shares = []
+    for i, part in enumerate(parts):
+        cosine = float(part.vector.astype(np.float64) @ vector)
+        shares.append(Share(i, part.modality, part.weight, cosine, part.weight * cosine / norm))
+    return shares
 
 
 def score(
@@ -73,28 +103,37 @@ def score(
     return mean
 
 
-def merge(ranked: Iterable[Ranked], quota: int | None) -> list[Ranked]:
-    """One ranking of several, best first; with a quota, of each modality only that many."""
-    best_first = sorted(ranked, key=lambda each: (-each.score, each.hit.point.id))
-    if quota is None:
-        return best_first
-    taken: dict[Modality, int] = {}
+def merge(ranked: Iterable[Ranked]) -> list[Ranked]:
+    """One ranking of several, best first."""
+    return sorted(ranked, key=lambda each: (-each.score, each.hit.point.id))
+
+
+def quota_of(quota: Quota, modality: Modality) -> float:
+    """The most hits of one modality; infinity where there is no bound."""
+    if isinstance(quota, Mapping):
+        return quota.get(modality, float("inf"))
+    return float("inf") if quota is None else quota
+
+
+def within_quota(ranked: Iterable[Ranked], quota: Quota) -> list[Ranked]:
+    """The first hits of each modality, as many as its quota is."""
+    taken: Counter[Modality] = Counter()
     kept = []
-    for each in best_first:
+    for each in ranked:
         modality = each.hit.point.modality
-        taken[modality] = taken.get(modality, 0) + 1
-        if taken[modality] <= quota:
+        taken[modality] += 1
+        if taken[modality] <= quota_of(quota, modality):
             kept.append(each)
     return kept
 
 
-def best_of_each(ranked: Iterable[Ranked], field: str) -> list[tuple[Any, Ranked]]:
-    """The best hit of every value of a field, with the value; hits without the field are left out."""
-    groups: dict[bytes, tuple[Any, Ranked]] = {}
+def best_of_each(ranked: Iterable[Ranked], field: str) -> list[Ranked]:
+    """The first hit of every value of a field, its group; hits without the field are left out."""
+    groups: dict[bytes, Ranked] = {}
     for each in ranked:
         value = field_of(each.hit.point, field)
         if value is not _MISSING and value is not None:
-            groups.setdefault(to_json(value), (value, each))
+            groups.setdefault(to_json(value), replace(each, group=value))
     return list(groups.values())
 
 
@@ -106,3 +145,10 @@ def field_of(point: StoredPoint, field: str) -> Any:
             return _MISSING
         value = value[part]
     return value
+
+
+def _weighted_sum(parts: Sequence[QueryPart]) -> npt.NDArray[np.float64]:
+    total: npt.NDArray[np.float64] = np.sum(
+        [part.weight * part.vector.astype(np.float64) for part in parts], axis=0
+    )
+    return total

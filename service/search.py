@@ -5,6 +5,9 @@ gives; `resolve` turns a query as it was written into parts.
 """
 
 import asyncio
+import itertools
+import math
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 
@@ -13,17 +16,30 @@ import numpy as np
 from connectors.errors import IsthmusError
 from connectors.modality import MODALITIES, Modality
 from service.bodies import QueryItem, SearchParams
+from service.diversity import diversified, without_duplicates
 from service.engine.media_input import MediaInput
 from service.entry import embed_inputs
 from service.errors import BatchFailed, InvalidRequest, ItemError, NotFound
 from service.index.protocol import Hit, StoredPoint
-from service.ranking import QueryPart, Ranked, best_of_each, combine, merge, score
+from service.ranking import (
+    QueryPart,
+    Ranked,
+    best_of_each,
+    combine,
+    merge,
+    quota_of,
+    score,
+    within_quota,
+)
 from service.request_context import RequestContext
 from service.runtime import Runtime
 
 MAX_DEPTH = 10_000
 """How deep one modality's results are looked into: `offset` and `limit` together stay below it."""
-GROUP_OVERFETCH = 4
+OVERFETCH = 4
+"""How many times deeper than asked for it is looked where hits are left out."""
+DIVERSE_HITS = 200
+"""The best hits that `diversity` orders anew: `offset` and `limit` together stay below it."""
 
 
 async def resolve(
@@ -68,12 +84,19 @@ async def resolve(
 
 async def search(
     runtime: Runtime, context: RequestContext, parts: Sequence[QueryPart], params: SearchParams
-) -> list[tuple[object, Ranked]]:
-    """The hits asked for, best first, each with its group's value (None without `group_by`)."""
+) -> list[Ranked]:
+    """The hits asked for, best first.
+
+    Each modality's hits are fetched so deep that nothing left in the index could come before what is
+    given: pages join into one ranking, whatever is left out of it on the way.
+    """
     vector = combine(parts)
     targets: Sequence[Modality] = list(dict.fromkeys(params.target_modalities or MODALITIES))
-    wanted = params.offset + params.limit
-    depth = wanted if params.group_by is None else min(wanted * GROUP_OVERFETCH, MAX_DEPTH)
+    page = slice(params.offset, params.offset + params.limit)
+    wanted = page.stop if params.diversity is None else DIVERSE_HITS
+    selective = params.group_by is not None or params.dedupe is not None
+    depth = min(wanted * OVERFETCH, MAX_DEPTH) if selective else wanted
+    with_vectors = params.with_vectors or params.explain or params.dedupe is not None
     while True:
         found = await asyncio.gather(
             *(
@@ -86,21 +109,44 @@ async def search(
                         depth,
                         modality=target,
                         where=params.filter,
-                        with_vectors=params.with_vectors,
+                        with_vectors=with_vectors or params.diversity is not None,
                         connector=runtime.space.connector_version,
                     ),
                 )
                 for target in targets
             )
         )
-        ranked = merge(_ranked(runtime, parts, params, targets, found), params.quota)
-        if params.group_by is None:
-            return [(None, each) for each in ranked[params.offset : wanted]]
-        groups = best_of_each(ranked, params.group_by)
-        exhausted = all(len(hits) < depth for hits in found)
-        if len(groups) >= wanted or exhausted or depth >= MAX_DEPTH:
-            return groups[params.offset : wanted]
-        depth = min(depth * GROUP_OVERFETCH, MAX_DEPTH)
+        scored = [_scored(runtime, parts, target, hits) for target, hits in zip(targets, found, strict=True)]
+        chosen, complete = select(scored, depth, params)
+        if complete or len(chosen) >= wanted or depth >= MAX_DEPTH:
+            if params.diversity is not None:
+                chosen = diversified(chosen[:wanted], params.diversity)
+            return chosen[page]
+        depth = min(depth * OVERFETCH, MAX_DEPTH)
+
+
+def select(scored: Sequence[Sequence[Ranked]], depth: int, params: SearchParams) -> tuple[list[Ranked], bool]:
+    """What is certain of the final ranking, given each modality's best `depth` hits, and if it is all of it.
+
+    Left out are scores below the threshold, then near-duplicates, then all but the best of each group, then
+    what passes a quota. What scores below the last hit of a modality that goes on is not certain: a hit that
+    was not fetched may come before it.
+    """
+    least = -math.inf if params.score_threshold is None else params.score_threshold
+    chosen = [each for each in merge(itertools.chain(*scored)) if each.score >= least]
+    if params.dedupe is not None:
+        chosen = without_duplicates(chosen, params.dedupe)
+    if params.group_by is not None:
+        chosen = best_of_each(chosen, params.group_by)
+    chosen = within_quota(chosen, params.quota)
+    taken = Counter(each.hit.point.modality for each in chosen)
+    frontier = -math.inf
+    for hits in scored:
+        if len(hits) == depth and hits[-1].score >= least:
+            modality = hits[-1].hit.point.modality
+            if taken[modality] < quota_of(params.quota, modality):
+                frontier = max(frontier, hits[-1].score)
+    return [each for each in chosen if each.score >= frontier], frontier == -math.inf
 
 
 def check_depth(params: SearchParams, max_results: int) -> None:
@@ -113,24 +159,19 @@ def check_depth(params: SearchParams, max_results: int) -> None:
             "narrow the search with a filter",
             "offset",
         )
+    if params.diversity is not None and params.offset + params.limit > DIVERSE_HITS:
+        raise InvalidRequest(
+            f"with diversity offset and limit together are at most {DIVERSE_HITS}, not "
+            f"{params.offset + params.limit}",
+            "limit",
+        )
 
 
-def _ranked(
-    runtime: Runtime,
-    parts: Sequence[QueryPart],
-    params: SearchParams,
-    targets: Sequence[Modality],
-    found: Sequence[Sequence[Hit]],
+def _scored(
+    runtime: Runtime, parts: Sequence[QueryPart], target: Modality, hits: Sequence[Hit]
 ) -> list[Ranked]:
-    ranked = []
-    for target, hits in zip(targets, found, strict=True):
-        scores = score(runtime.space.calibration, parts, target, [hit.cosine for hit in hits])
-        ranked += [
-            Ranked(hit, value)
-            for hit, value in zip(hits, scores, strict=True)
-            if params.score_threshold is None or value >= params.score_threshold
-        ]
-    return ranked
+    scores = score(runtime.space.calibration, parts, target, [hit.cosine for hit in hits])
+    return [Ranked(hit, value) for hit, value in zip(hits, scores, strict=True)]
 
 
 def _given_vector(runtime: Runtime, item: QueryItem, index: int) -> QueryPart | IsthmusError:

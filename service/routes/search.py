@@ -1,6 +1,7 @@
 """`POST /search`: media of any kind, stored points or vectors in; points of any kind out."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter
@@ -14,6 +15,7 @@ from service.errors import InvalidRequest
 from service.json_reply import JsonReply
 from service.openapi import example_reply, request_body
 from service.point_reply import point_reply
+from service.ranking import explain
 from service.request_context import context_of, seconds_left
 from service.request_reader import Form, is_multipart, read_form, read_json
 from service.runtime import Runtime, runtime_of
@@ -35,6 +37,14 @@ EXAMPLES = {
             {"text": "cars", "weight": -0.3},
         ],
         "filter": {"must": [{"key": "metadata.album", "match": {"value": "yard"}}]},
+    },
+    "different hits of two modalities, and why": {
+        "query": [{"text": "a storm at sea"}, {"id": "photo-17", "weight": 0.5}],
+        "target_modalities": ["image", "audio"],
+        "quota": {"image": 6, "audio": 3},
+        "dedupe": 0.98,
+        "diversity": 0.3,
+        "explain": True,
     },
 }
 FORM = {
@@ -69,7 +79,8 @@ async def search_points(request: Request) -> Response:
     """Find stored points of every modality with a text, an image, a sound, a point cloud, or several of them.
 
     `score` (0 to 1) is calibrated for each pair of modalities, so that hits of all of them are ranked
-    together; `cosine` is the raw one.
+    together; `cosine` is the raw one. `explain` tells what each part of the query gave: the `share`s of a hit
+    add up to its cosine.
     """
     runtime = runtime_of(request)
     runtime.check_ready()
@@ -94,11 +105,13 @@ async def _search(
         left = seconds_left(request, settings.request_timeout)
         parts = await resolve(runtime, context, query, params.collection, left)
         hits = []
-        for group, ranked in await search(runtime, context, parts, params):
+        for ranked in await search(runtime, context, parts, params):
             reply = point_reply(ranked.hit.point, params.collection, params.with_vectors)
             reply |= {"score": ranked.score, "cosine": ranked.hit.cosine}
             if params.group_by is not None:
-                reply["group"] = group
+                reply["group"] = ranked.group
+            if params.explain and ranked.hit.point.unified is not None:
+                reply["explain"] = [asdict(share) for share in explain(parts, ranked.hit.point.unified)]
             hits.append(reply)
         return {"hits": hits, "timing_ms": context.milliseconds()}
 

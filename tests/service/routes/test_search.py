@@ -109,6 +109,53 @@ def test_a_quota_bounds_every_modality(api: httpx.Client) -> None:
     assert sorted(hit["modality"] for hit in hits) == ["audio", "image", "point_cloud", "text"]
 
 
+def test_a_quota_may_name_the_modalities_it_bounds(api: httpx.Client) -> None:
+    hits = search(api, [{"text": "a dog barks"}], quota={"text": 2})
+    assert sorted(hit["modality"] for hit in hits) == ["audio", "image", "point_cloud", "text", "text"]
+
+
+def test_the_shares_of_an_explained_hit_add_up_to_its_cosine(api: httpx.Client) -> None:
+    query = [{"text": "a dog barks"}, {"id": "image", "weight": 0.5}, {"text": "rain", "weight": -0.4}]
+    hits = search(api, query, explain=True)
+    assert len(hits) == 9
+    for hit in hits:
+        shares = hit["explain"]
+        assert [share["index"] for share in shares] == [0, 1, 2]
+        assert [share["weight"] for share in shares] == [1, 0.5, -0.4]
+        assert [share["modality"] for share in shares] == ["text", "image", "text"]
+        assert sum(share["share"] for share in shares) == pytest.approx(hit["cosine"], abs=1e-4)
+        assert "vector" not in hit
+    [itself] = [hit for hit in hits if hit["id"] == "image"]
+    assert itself["explain"][1]["cosine"] == pytest.approx(1, abs=1e-4)
+    assert "explain" not in search(api, query)[0]
+
+
+def test_what_is_stored_twice_is_found_once_if_asked_for(api: httpx.Client) -> None:
+    items = [{"text": "a dog barks", "id": f"twin{i}", "metadata": {"twin": True}} for i in range(5)]
+    items += [{"text": "quite another thing 0123", "id": "other", "metadata": {"twin": True}}]
+    assert api.post("/embed", json={"items": items, "collection": "twins"}).is_success
+    options = {"query": [{"text": "a dog barks"}], "collection": "twins", "limit": 2}
+    twice = api.post("/search", json=options).json()["hits"]
+    assert [hit["id"][:4] for hit in twice] == ["twin", "twin"]
+    once = api.post("/search", json={**options, "dedupe": 0.999}).json()["hits"]
+    assert [hit["id"][:4] for hit in once] == ["twin", "othe"]
+    varied = api.post("/search", json={**options, "diversity": 0.9}).json()["hits"]
+    assert [hit["id"][:4] for hit in varied] == ["twin", "othe"]
+    assert api.delete("/collections/twins").is_success
+
+
+@pytest.mark.parametrize("options", [{"dedupe": 0.99}, {"diversity": 0.5}, {"group_by": "metadata.n"}])
+def test_pages_of_what_is_chosen_join_into_the_whole(api: httpx.Client, options: dict[str, object]) -> None:
+    whole = [hit["id"] for hit in search(api, [{"text": "the sea"}], limit=6, **options)]
+    pages = [
+        hit["id"]
+        for offset in range(0, 6, 2)
+        for hit in search(api, [{"text": "the sea"}], limit=2, offset=offset, **options)
+    ]
+    assert len(whole) == 6
+    assert pages == whole
+
+
 def test_a_negative_weight_steers_away(api: httpx.Client) -> None:
     towards = search(api, [{"id": "t0"}, {"id": "t1", "weight": 0.9}])
     away = search(api, [{"id": "t0"}, {"id": "t1", "weight": -0.9}])
@@ -143,6 +190,11 @@ def test_queries_combine_as_the_weighted_sum(api: httpx.Client) -> None:
         ({"query": [{"text": "a"}, {"text": "a", "weight": -1}]}, 422, "query"),
         ({"query": [{"image": "http://example.org/x.png"}]}, 415, "query[0]"),
         ({"query": [{"text": "a"}], "colour": "red"}, 422, "colour"),
+        ({"query": [{"text": "a"}], "quota": {"smell": 1}}, 422, None),
+        ({"query": [{"text": "a"}], "quota": 0}, 422, None),
+        ({"query": [{"text": "a"}], "dedupe": 1.5}, 422, "dedupe"),
+        ({"query": [{"text": "a"}], "diversity": -0.1}, 422, "diversity"),
+        ({"query": [{"text": "a"}], "diversity": 0.1, "limit": 150, "offset": 51}, 422, "limit"),
     ],
 )
 def test_a_wrong_query_is_told_what_is_wrong(
