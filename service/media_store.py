@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from service.errors import MediaStoreUnavailable, NotFound, ServiceError
-from service.index.protocol import Index, Point, StoredPoint
+from service.index.protocol import Filter, Index, Point, StoredPoint
 from service.media_blobs import Blobs, FolderBlobs, RemoteBlobs
 
 PAGE = 256
@@ -173,6 +173,16 @@ def delete_with_media(index: Index, media: MediaStore, collection: str, ids: Seq
     deleted = index.delete(collection, ids)
     _delete_unused(index, media, points)
     return deleted
+
+
+def delete_matching_with_media(index: Index, media: MediaStore, collection: str, where: Filter) -> list[str]:
+    """Delete the points a filter matches, and their files as `delete_with_media` does; gives their ids."""
+    deleted: list[str] = []
+    while True:
+        page, _ = index.scroll(collection, PAGE, where=where)
+        if not page:
+            return deleted
+        deleted += delete_with_media(index, media, collection, [point.id for point in page])
 
 
 def drop_with_media(index: Index, media: MediaStore, collection: str) -> bool:

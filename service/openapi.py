@@ -20,6 +20,7 @@ MODELS: tuple[type[BaseModel], ...] = (
     bodies.SearchBody,
     bodies.FormSearchParams,
     bodies.ClassifyBody,
+    bodies.CollectionBody,
     bodies.PatchBody,
     bodies.EmbeddingsBody,
 )

@@ -1,46 +1,109 @@
-"""`/collections`: the named sets of points. Storing into one makes it; these list, make and delete them."""
+"""`/collections`: the named sets of points. Storing into one makes it; these list, make, count and delete."""
 
 from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Query
+from pydantic import TypeAdapter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.bodies import Collection
-from service.errors import NotFound
-from service.index.protocol import CollectionInfo
+from connectors.modality import Modality
+from service.bodies import Collection, CollectionBody
+from service.errors import InvalidRequest, NotFound
+from service.index.protocol import CollectionInfo, CollectionStats
 from service.json_reply import JsonReply
 from service.media_store import drop_with_media
-from service.openapi import example_reply
+from service.openapi import example_reply, request_body
 from service.request_context import context_of
+from service.request_reader import read_json, validate_json
 from service.runtime import Runtime, runtime_of
 
 router = APIRouter(prefix="/collections", tags=["collections"])
 
 EXAMPLE = {"name": "default", "dim": 512, "count": 42}
+STATS = {
+    **EXAMPLE,
+    "connector": "exmcr-3f1a9c04d2b7",
+    "indexed": 40,
+    "optimizing": False,
+    "bytes_on_disk": 1_048_576,
+    "fields": {"modality": "keyword", "metadata.album": "keyword"},
+}
+FIELDS = {"fields": {"metadata.album": "keyword", "metadata.year": "integer"}}
+FILTER: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, Any])
+
 Name = Annotated[Collection, Path()]
+Where = Annotated[str | None, Query(description="JSON, in Qdrant's grammar", examples=['{"must": []}'])]
 
 
 @router.get("", summary="List collections", responses=example_reply({"collections": [EXAMPLE]}))
 async def list_collections(request: Request) -> Response:
     """Every collection, by name."""
-    return JsonReply({"collections": [_reply(info) for info in await _all(runtime_of(request), request)]})
-
-
-@router.put("/{name}", summary="Make a collection", responses=example_reply({**EXAMPLE, "created": True}))
-async def create_collection(request: Request, name: Name) -> Response:
-    """Make an empty collection; one that is there already stays as it is."""
     runtime = runtime_of(request)
-    dim = runtime.space.dim
-    created = await runtime.call_index(context_of(request), partial(runtime.index.create, name, dim))
-    return JsonReply({**_reply(await _find(runtime, request, name)), "created": created})
+    found = await runtime.call_index(context_of(request), runtime.index.collections)
+    return JsonReply({"collections": [_info(info) for info in found]})
 
 
-@router.get("/{name}", summary="Look at a collection", responses=example_reply(EXAMPLE))
+@router.put(
+    "/{name}",
+    summary="Make a collection, index its fields",
+    responses=example_reply({**STATS, "created": True}),
+    openapi_extra=request_body(CollectionBody, {"two fields to filter by": FIELDS, "nothing": {}}),
+)
+async def create_collection(request: Request, name: Name) -> Response:
+    """Make a collection, and index the payload fields that are named; both may be there already.
+
+    A field that is indexed is filtered by without reading every payload, and has facets.
+    """
+    runtime, context = runtime_of(request), context_of(request)
+    body = await read_json(request, CollectionBody) if await request.body() else CollectionBody()
+    created = await runtime.call_index(context, partial(runtime.index.create, name, runtime.space.dim))
+    for key, kind in body.fields.items():
+        await runtime.call_index(context, partial(runtime.index.declare_field, name, key, kind))
+    return JsonReply({**_stats(await _find(runtime, request, name)), "created": created})
+
+
+@router.get("/{name}", summary="Look at a collection", responses=example_reply(STATS))
 async def get_collection(request: Request, name: Name) -> Response:
-    """One collection and how many points it holds."""
-    return JsonReply(_reply(await _find(runtime_of(request), request, name)))
+    """How full a collection is. Points not yet `indexed` are found too, by scanning them."""
+    return JsonReply(_stats(await _find(runtime_of(request), request, name)))
+
+
+@router.get("/{name}/count", summary="Count points", responses=example_reply({"count": 42}))
+async def count_points(
+    request: Request,
+    name: Name,
+    filter: Where = None,  # noqa: A002 (the parameter's public name)
+    modality: Annotated[Modality | None, Query(description="Only this one")] = None,
+) -> Response:
+    """How many points match, exactly."""
+    runtime = runtime_of(request)
+    count = partial(runtime.index.count, name, modality, _where(filter))
+    return JsonReply({"count": await runtime.call_index(context_of(request), count)})
+
+
+@router.get(
+    "/{name}/facets",
+    summary="Values of a field and their counts",
+    responses=example_reply({"field": "metadata.album", "values": [{"value": "yard", "count": 7}]}),
+)
+async def get_facets(
+    request: Request,
+    name: Name,
+    field: Annotated[str, Query(description="An indexed field: keyword, integer or bool")],
+    limit: Annotated[int, Query(ge=1, description="Most values")] = 10,
+    filter: Where = None,  # noqa: A002
+) -> Response:
+    """The values of an indexed field and how many points hold each, most frequent first."""
+    runtime = runtime_of(request)
+    if limit > runtime.settings.max_results:
+        raise InvalidRequest(f"limit is {limit}; at most {runtime.settings.max_results} are served", "limit")
+    facets = partial(runtime.index.facets, name, field, limit, _where(filter))
+    values = await runtime.call_index(context_of(request), facets)
+    return JsonReply(
+        {"field": field, "values": [{"value": value, "count": count} for value, count in values]}
+    )
 
 
 @router.delete("/{name}", summary="Delete a collection", responses=example_reply({"deleted": "default"}))
@@ -53,20 +116,31 @@ async def delete_collection(request: Request, name: Name) -> Response:
     return JsonReply({"deleted": name})
 
 
-async def _all(runtime: Runtime, request: Request) -> list[CollectionInfo]:
-    return await runtime.call_index(context_of(request), runtime.index.collections)
+async def _find(runtime: Runtime, request: Request, name: str) -> CollectionStats:
+    found = await runtime.call_index(context_of(request), partial(runtime.index.stats, name))
+    if found is None:
+        raise _none(name)
+    return found
 
 
-async def _find(runtime: Runtime, request: Request, name: str) -> CollectionInfo:
-    for info in await _all(runtime, request):
-        if info.name == name:
-            return info
-    raise _none(name)
+def _where(raw: str | None) -> dict[str, Any] | None:
+    return None if raw is None else validate_json(FILTER, raw.encode(), "filter")
 
 
 def _none(name: str) -> NotFound:
     return NotFound(f"there is no collection {name!r}", "name")
 
 
-def _reply(info: CollectionInfo) -> dict[str, Any]:
+def _info(info: CollectionInfo | CollectionStats) -> dict[str, Any]:
     return {"name": info.name, "dim": info.dim, "count": info.count}
+
+
+def _stats(stats: CollectionStats) -> dict[str, Any]:
+    return {
+        **_info(stats),
+        "connector": stats.connector,
+        "indexed": stats.indexed,
+        "optimizing": stats.optimizing,
+        "bytes_on_disk": stats.bytes_on_disk,
+        "fields": dict(stats.fields),
+    }

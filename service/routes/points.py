@@ -13,7 +13,7 @@ from service.bodies import DEFAULT_COLLECTION, Collection, PatchBody
 from service.errors import InvalidRequest, NotFound
 from service.index.protocol import StoredPoint
 from service.json_reply import JsonReply
-from service.media_store import delete_with_media
+from service.media_store import delete_matching_with_media, delete_with_media
 from service.openapi import example_reply, request_body
 from service.point_reply import point_reply
 from service.request_context import context_of
@@ -81,6 +81,27 @@ async def get_point(
     """One point. Write a slash in an id as it is or as %2F."""
     point = await find_point(runtime_of(request), request, collection, id, with_vectors)
     return JsonReply(point_reply(point, collection, with_vectors))
+
+
+@router.delete("", summary="Delete by filter", responses=example_reply({"deleted": ["photo-17"]}))
+async def delete_points(
+    request: Request,
+    filter: Annotated[  # noqa: A002
+        str,
+        Query(
+            description="JSON, in Qdrant's grammar, with a condition at least",
+            examples=['{"must": [{"key": "metadata.album", "match": {"value": "yard"}}]}'],
+        ),
+    ],
+    collection: InCollection = DEFAULT_COLLECTION,
+) -> Response:
+    """Delete every point that a filter matches, for good. To delete all, delete the collection."""
+    runtime = runtime_of(request)
+    where = validate_json(FILTER, filter.encode(), "filter")
+    if not any(where.values()):
+        raise InvalidRequest("the filter has no condition and would match every point", "filter")
+    delete = partial(delete_matching_with_media, runtime.index, runtime.media, collection, where)
+    return JsonReply({"deleted": await runtime.call_index(context_of(request), delete)})
 
 
 @router.delete("/{id:path}", summary="Delete a point", responses=example_reply({"deleted": ["photo-17"]}))

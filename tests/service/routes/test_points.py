@@ -117,10 +117,67 @@ def test_a_file_that_nothing_names_is_off_the_disk(server: ServerProcess) -> Non
 
 
 def test_collections_are_made_listed_and_deleted(api: httpx.Client) -> None:
-    assert api.put("/collections/fresh").json() == {"name": "fresh", "dim": 32, "count": 0, "created": True}
+    made = api.put("/collections/fresh").json()
+    assert (made["name"], made["dim"], made["count"], made["created"]) == ("fresh", 32, 0, True)
     assert api.put("/collections/fresh").json()["created"] is False
     names = [each["name"] for each in api.get("/collections").json()["collections"]]
     assert {"fresh", "points"} <= set(names)
     assert api.get("/collections/points").json()["count"] == 10
     assert api.delete("/collections/fresh").json() == {"deleted": "fresh"}
     assert api.get("/collections/fresh").status_code == 404
+
+
+def test_a_collection_says_how_full_it_is(api: httpx.Client) -> None:
+    stats = api.get("/collections/points").json()
+    assert stats["count"] == 10
+    assert stats["indexed"] <= 10
+    assert stats["optimizing"] is False
+    assert stats["bytes_on_disk"] > 0
+    assert stats["connector"] == api.get("/connectors").json()["active"]
+    assert stats["fields"]["modality"] == "keyword"
+
+
+def test_declared_fields_have_facets_and_counts(api: httpx.Client) -> None:
+    made = api.put("/collections/shelves", json={"fields": {"metadata.shelf": "keyword"}}).json()
+    assert made["fields"]["metadata.shelf"] == "keyword"
+    items = [{"text": f"book {i}", "metadata": {"shelf": "ab"[i % 3 == 0], "page": i}} for i in range(9)]
+    assert api.post("/embed", json={"items": items, "collection": "shelves"}).is_success
+    facets = api.get("/collections/shelves/facets", params={"field": "metadata.shelf"}).json()
+    assert facets == {
+        "field": "metadata.shelf",
+        "values": [{"value": "a", "count": 6}, {"value": "b", "count": 3}],
+    }
+    late = '{"must": [{"key": "metadata.page", "range": {"gte": 5}}]}'
+    few = api.get(
+        "/collections/shelves/facets", params={"field": "metadata.shelf", "filter": late, "limit": 1}
+    )
+    assert few.json()["values"] == [{"value": "a", "count": 3}]
+    assert api.get("/collections/shelves/count").json() == {"count": 9}
+    assert api.get("/collections/shelves/count", params={"filter": late}).json() == {"count": 4}
+    assert api.get("/collections/shelves/count", params={"modality": "image"}).json() == {"count": 0}
+    undeclared = api.get("/collections/shelves/facets", params={"field": "metadata.page"})
+    assert undeclared.status_code == 400
+    assert "metadata.shelf" in undeclared.json()["error"]["message"]
+    assert api.put("/collections/shelves", json={"fields": {"metadata.page": "integer"}}).is_success
+    pages = api.get("/collections/shelves/facets", params={"field": "metadata.page", "limit": 2}).json()
+    assert len(pages["values"]) == 2
+    assert api.put("/collections/shelves", json={"fields": {"colour": "keyword"}}).status_code == 400
+    assert api.put("/collections/shelves", json={"fields": {"metadata.a": "colour"}}).status_code == 422
+    assert api.delete("/collections/shelves").is_success
+
+
+def test_a_filter_deletes_what_it_matches_and_its_media(api: httpx.Client) -> None:
+    data = {"collection": "sweep", "metadata": '{"old": true}', "ids": '["picture"]'}
+    assert api.post("/embed", files={"files": ("a.jpg", jpeg(7, 40))}, data=data).is_success
+    items = [{"text": f"text {i}", "id": f"t{i}", "metadata": {"old": i < 2}} for i in range(5)]
+    assert api.post("/embed", json={"items": items, "collection": "sweep"}).is_success
+    old = {"collection": "sweep", "filter": '{"must": [{"key": "metadata.old", "match": {"value": true}}]}'}
+    assert sorted(api.delete("/points", params=old).json()["deleted"]) == ["picture", "t0", "t1"]
+    assert api.delete("/points", params=old).json()["deleted"] == []
+    assert api.get("/collections/sweep/count").json() == {"count": 3}
+    assert api.get("/media/picture", params={"collection": "sweep"}).status_code == 404
+    for everything in ("{}", '{"must": []}'):
+        refused = api.delete("/points", params={"collection": "sweep", "filter": everything})
+        assert refused.status_code == 422
+    assert api.delete("/points", params={"collection": "sweep"}).status_code == 422
+    assert api.delete("/collections/sweep").is_success
