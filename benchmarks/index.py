@@ -1,14 +1,20 @@
 """Ingest, search, recall, memory and reopening of each index that runs without a server, side by side.
 
-`python benchmarks/index.py [--quick] [--json] [--points N]`: 100,000 points of 512 numbers, 5,000 with
-`--quick`; hnswlib is the reference where it is installed. Vectors are a mixture of low-dimensional
-clusters, as embeddings are.
+    python benchmarks/index.py [--points N] [--keep DIR] [--stores edge,faiss ...] [--quick] [--json]
+
+100,000 points of 512 numbers, or as many as `--points` says; 10,000 with `--quick`. With `--keep` the data
+and the built stores stay in DIR, and the next call with it measures searches on them: build on a busy
+machine, measure on an idle one; what was interrupted goes on with the step it was in. Each store is
+measured in a process of its own. FAISS and hnswlib (extra `bench`) are the references: one thread, the same
+graph, nothing durable.
 """
 
 import argparse
 import json
+import multiprocessing
 import os
 import platform
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -17,143 +23,156 @@ from pathlib import Path
 
 import numpy as np
 
-from service.index.edge_engine import EdgeEngine
-from service.index.opening import open_index
-from service.index.protocol import Layout, Point
-from service.index.shard_optimizer import OptimizerSettings
-from service.index.vector_index import VectorIndex
+from service.index.engine import VectorStorage
+from stores.isthmus import EdgeStore, LocalStore
+from stores.mixture import FILTERS, TOP, Data, open_data
+from stores.references import FaissStore, HnswlibStore
+from stores.store import Store
 
-DIM, QUERIES, TOP = 512, 200, 10
-LAYOUT = Layout(DIM, {"clip": DIM}, "benchmark")
-HALF = {"must": [{"key": "metadata.half", "match": {"value": 1}}]}
-LOCAL_POINTS = 10_000
-"""Local mode writes some hundred points a second: it is measured up to here."""
+STORES: dict[str, Callable[[], Store]] = {
+    "edge": EdgeStore,
+    "local": LocalStore,
+    "faiss": FaissStore,
+    "hnswlib": HnswlibStore,
+    "edge-float32": lambda: EdgeStore(VectorStorage(quantize=False)),
+    "edge-on-disk": lambda: EdgeStore(VectorStorage(on_disk=True)),
+}
+DEFAULT = ("edge", "local", "faiss", "hnswlib")
+LOCAL_POINTS = 100_000
+"""Local mode looks at every point in every search: beyond this nobody would use it."""
+LOCAL_QUERIES = 40
+WARM_UP = 20
+GOALS = {"p99": ("<=", 10.0), "recall@10": (">=", 0.98)}
 
-
-def make_vectors(count: int) -> np.ndarray:
-    """Unit vectors in 200 clusters of about 48 dimensions, the queries last."""
-    rng = np.random.default_rng(0)
-    centres, basis = rng.standard_normal((200, DIM)) * 0.7, rng.standard_normal((48, DIM)) / 7
-    vectors = np.empty((count, DIM), np.float32)
-    for start in range(0, count, 10_000):
-        size = min(10_000, count - start)
-        part = rng.standard_normal((size, 48)) @ basis + 0.15 * rng.standard_normal((size, DIM))
-        part += centres[rng.integers(0, 200, size)]
-        vectors[start : start + size] = part / np.linalg.norm(part, axis=1, keepdims=True)
-    return vectors
+Row = tuple[str, float | None, str]
 
 
-def best(vectors: np.ndarray, query: np.ndarray, step: int) -> set[int]:
-    """The nearest of every `step`-th vector, by scanning."""
-    cosines = vectors[step - 1 :: step] @ query
-    return {int(i) * step + step - 1 for i in np.argpartition(-cosines, TOP)[:TOP]}
-
-
-def timed(
-    ask: Callable[[np.ndarray], set[int]], queries: np.ndarray, truth: list[set[int]]
-) -> tuple[float, ...]:
-    """Median and 99th percentile in ms, and recall of the first ten."""
-    took, recall = [], []
-    for query, expected in zip(queries, truth, strict=True):
-        began = time.perf_counter()
-        found = ask(query)
-        took.append((time.perf_counter() - began) * 1e3)
-        recall.append(len(found & expected) / TOP)
-    return float(np.percentile(took, 50)), float(np.percentile(took, 99)), float(np.mean(recall))
-
-
-def resident_mb(index: VectorIndex) -> float:
-    """Memory of the processes that hold the vectors; 0 where that is this one."""
-    pids = [shard.pid for shard in getattr(index.engine, "_opened", list)()]
-    lines = [Path(f"/proc/{pid}/status").read_text() for pid in pids if Path(f"/proc/{pid}").exists()]
-    return sum(int(text.split("VmRSS:")[1].split()[0]) for text in lines) / 1024
-
-
-def measure(name: str, vectors: np.ndarray, queries: np.ndarray) -> Iterator[tuple[str, float, str]]:
-    """What one back end does with the vectors."""
-    count = len(vectors)
-    with tempfile.TemporaryDirectory() as folder:
-
-        def opened() -> VectorIndex:
-            if name == "local":
-                return open_index(LAYOUT, data_dir=Path(folder), back_end="local")
-            return VectorIndex(EdgeEngine(Path(folder), optimizer=OptimizerSettings(after=10**9)), LAYOUT)
-
-        with opened() as index:
-            index.declare_field("b", "metadata.half", "integer")
+def measure(name: str, folder: Path, count: int) -> Iterator[Row]:
+    """What one store does with the data, built first where that was not done before."""
+    store, data, home = STORES[name](), open_data(folder, count), folder / name
+    for step in store.steps:
+        took, load = build(store, step, home, data)
+        if step == "ingest":
+            yield "ingest", count / took, "points/s"
+        else:
+            yield f"{step}, in the background", took, "s"
+        yield f"load of the machine in {step}", load, ""
+    before, began = memory([os.getpid()]), time.perf_counter()
+    store.open(home)
+    store.search(data.queries[0], "query")
+    yield "reopen and first answer", time.perf_counter() - began, "s"
+    queries = data.queries[: LOCAL_QUERIES if name == "local" else None]
+    for query in queries[:WARM_UP]:
+        store.search(query, "query")
+    for admitted in FILTERS if store.filters else ["query"]:
+        times, recall = [], []
+        for query, truth in zip(queries, data.truth[admitted], strict=False):
             began = time.perf_counter()
-            for start in range(0, count, 1024):
-                batch = range(start, min(count, start + 1024))
-                index.upsert("b", [point(i, vectors[i]) for i in batch])
-            yield "ingest", count / (time.perf_counter() - began), "points/s"
-            if isinstance(index.engine, EdgeEngine):
-                began = time.perf_counter()
-                index.engine.optimize(index.engine.current()["b"].name)
-                yield "optimise, in the background", time.perf_counter() - began, "s"
-            for title, step, where in (("query", 1, None), ("filtered query", 2, HALF)):
-                truth = [best(vectors, query, step) for query in queries]
+            found = store.search(query, admitted)
+            times.append((time.perf_counter() - began) * 1e3)
+            recall.append(len(found & set(truth.tolist())) / TOP)
+        yield f"{admitted} p50", float(np.percentile(times, 50)), "ms"
+        yield f"{admitted} p99", float(np.percentile(times, 99)), "ms"
+        yield f"{admitted} recall@10", float(np.mean(recall)), ""
+        yield f"{admitted} recall@10, of another modality", float(np.mean(recall[::2])), ""
+    yield "memory (PSS of all its processes)", memory([os.getpid(), *store.pids()]) - before, "MB"
+    store.close()
+    size = sum(file.stat().st_blocks * 512 for file in home.rglob("*") if file.is_file())
+    yield "on disk", size / 2**20, "MB"
 
-                def ask(query: np.ndarray, where: dict | None = where) -> set[int]:
-                    return {int(hit.point.id) for hit in index.search("b", query, TOP, where=where)}
 
-                median, slowest, recall = timed(ask, queries, truth)
-                yield f"{title} p50", median, "ms"
-                yield f"{title} p99", slowest, "ms"
-                yield f"{title} recall@10", recall, ""
-            yield "memory of its processes", resident_mb(index), "MB"
+def build(store: Store, step: str, home: Path, data: Data) -> tuple[float, float]:
+    """Do one step of building a store, unless it was done before; gives seconds and the machine's load."""
+    done = home.with_name(f"{home.name}.{step}.json")
+    if not done.exists():
+        if step == store.steps[0]:
+            shutil.rmtree(home, ignore_errors=True)
+            home.mkdir()
         began = time.perf_counter()
-        with opened() as index:
-            index.search("b", queries[0], 1)
-            yield "reopen and first answer", time.perf_counter() - began, "s"
+        if step == "ingest":
+            store.ingest(home, data)
+        else:
+            store.optimise(home)
+        done.write_text(json.dumps({"seconds": time.perf_counter() - began, "load": os.getloadavg()[0]}))
+    kept = json.loads(done.read_text())
+    return kept["seconds"], kept["load"]
 
 
-def measure_hnswlib(vectors: np.ndarray, queries: np.ndarray) -> Iterator[tuple[str, float, str]]:
-    """The reference: a bare graph in this process, nothing kept, nothing filtered."""
-    import hnswlib
-
-    graph = hnswlib.Index(space="cosine", dim=DIM)
-    graph.init_index(max_elements=len(vectors), M=16, ef_construction=128)
-    began = time.perf_counter()
-    graph.add_items(vectors)
-    yield "ingest", len(vectors) / (time.perf_counter() - began), "points/s"
-    graph.set_ef(128)
-    truth = [best(vectors, query, 1) for query in queries]
-    median, slowest, recall = timed(lambda q: set(map(int, graph.knn_query(q, TOP)[0][0])), queries, truth)
-    yield from (("query p50", median, "ms"), ("query p99", slowest, "ms"), ("query recall@10", recall, ""))
+def memory(pids: list[int]) -> float:
+    """Proportional set size of some processes in MB: what they share counts once."""
+    rollups = [Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in pids]
+    return sum(int(text.split("\nPss:")[1].split()[0]) for text in rollups) / 1024
 
 
-def point(number: int, vector: np.ndarray) -> Point:
-    """One point, in the filtered half where its number is odd."""
-    return Point(str(number), "image", "clip", vector, vector, {"metadata": {"half": number % 2}})
+def unmeasured(name: str, count: int) -> str | None:
+    """Why a store is not measured, or None."""
+    if name in ("faiss", "hnswlib") and find_spec(name) is None:
+        return f"not measured: {name} is not installed (extra `bench`)"
+    if name == "local" and count > LOCAL_POINTS:
+        return f"not measured: it scans every point, and beyond {LOCAL_POINTS:,} takes a second a search"
+    return None
+
+
+def send(name: str, folder: Path, count: int, queue: "multiprocessing.Queue[Row | None]") -> None:
+    """`measure`, in a process of its own; None ends it."""
+    try:
+        for row in measure(name, folder, count):
+            queue.put(row)
+    finally:
+        queue.put(None)
+
+
+def rows_of(name: str, folder: Path, count: int) -> Iterator[Row]:
+    """The rows that a process of its own measures."""
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    process = context.Process(target=send, args=(name, folder, count, queue))
+    process.start()
+    while (row := queue.get()) is not None:
+        yield row
+    process.join()
+
+
+def judged(store: str, row: Row) -> dict[str, object]:
+    """A row as JSON has it, with its goal where it has one."""
+    title, value, unit = row
+    out: dict[str, object] = {"name": f"{store}: {title}", "value": value, "unit": unit}
+    for figure, (sign, goal) in GOALS.items():
+        if store == "edge" and title.endswith(figure) and value is not None:
+            holds = value <= goal if sign == "<=" else value >= goal
+            out |= {"goal": f"{sign} {goal:g}", "holds": holds}
+    return out
 
 
 def main() -> None:
     """Measure, and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="5,000 points")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="10,000 points, without local mode")
     parser.add_argument("--json", action="store_true", help="one JSON object on the last line")
     parser.add_argument("--points", type=int, default=100_000)
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep data and stores here, use those there")
+    parser.add_argument("--stores", default=",".join(DEFAULT), help=f"of {', '.join(STORES)}")
     options = parser.parse_args()
-    count = 5_000 if options.quick else options.points
-    everything = make_vectors(count + QUERIES)
-    vectors, queries = everything[:count], everything[count:]
-    goals = {"query p99": 10.0, "filtered query p99": 10.0}
-    measured = {"edge": measure("edge", vectors, queries)}
-    if count <= LOCAL_POINTS and not options.quick:
-        measured["local"] = measure("local", vectors, queries)
-    if find_spec("hnswlib"):
-        measured["hnswlib"] = measure_hnswlib(vectors, queries)
+    count = 10_000 if options.quick else options.points
+    names = [each for each in options.stores.split(",") if not (options.quick and each == "local")]
+    if unknown := set(names) - set(STORES):
+        parser.error(f"there is no store {unknown.pop()}")
+    print(f"{count:,} points, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}", flush=True)
     rows = []
-    print(f"{count} points of {DIM}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
-    for back_end, results in measured.items():
-        for title, value, unit in results:
-            row = {"name": f"{back_end}: {title}", "value": round(value, 4), "unit": unit}
-            if back_end == "edge" and title in goals:
-                row |= {"goal": f"<= {goals[title]:g}", "holds": value <= goals[title]}
-            if back_end == "edge" and title.endswith("recall@10"):
-                row |= {"goal": ">= 0.98", "holds": value >= 0.98}
-            rows.append(row)
-            print(f"{row['name']:45} {value:12.3f} {unit:9} {row.get('goal', ''):8} {row.get('holds', '')}")
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.keep or Path(temporary)
+        open_data(folder, count)
+        for name in names:
+            if reason := unmeasured(name, count):
+                rows.append({"name": f"{name}: {reason}", "value": None, "unit": ""})
+                print(rows[-1]["name"], flush=True)
+                continue
+            for measured in rows_of(name, folder, count):
+                rows.append(row := judged(name, measured))
+                value = f"{row['value']:14,.3f} {row['unit']:9}"
+                print(f"{row['name']:60} {value} {row.get('goal', ''):8} {row.get('holds', '')}", flush=True)
+            if options.keep is None:
+                shutil.rmtree(folder / name)
     if options.json:
         machine = {"cores": os.cpu_count(), "platform": platform.platform(), "load": os.getloadavg()[0]}
         print(json.dumps({"benchmark": "index", "machine": machine, "points": count, "rows": rows}))
