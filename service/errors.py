@@ -4,6 +4,7 @@ IsthmusError (connectors/errors.py)
 └── ServiceError             a request cannot be answered
     ├── InvalidRequest       it is not what the operation takes
     │   └── MalformedBody    its body is not JSON, or not a form, at all
+    ├── NotAcceptable        it asks for a kind of reply that cannot be given
     ├── NotFound             it names something that is not there
     ├── RequestTooLarge      its body passes the limit
     ├── Overloaded           the queue is full; says when to come back
@@ -41,6 +42,12 @@ class MalformedBody(InvalidRequest):
     """A request's body is not what its content type says."""
 
     code = "malformed_body"
+
+
+class NotAcceptable(ServiceError):
+    """A request accepts only a kind of reply that this installation cannot write."""
+
+    code = "not_acceptable"
 
 
 class NotFound(ServiceError):

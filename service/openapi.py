@@ -63,10 +63,13 @@ ERROR_EXAMPLE: Mapping[str, Any] = {
 }
 
 
-def example_reply(example: Any) -> dict[int | str, dict[str, Any]]:
-    """An operation's `responses`: what it answers when all is well, and the shape of every error."""
+def example_reply(example: Any, others: Mapping[str, Any] | None = None) -> dict[int | str, dict[str, Any]]:
+    """An operation's `responses`: what it answers when all is well, and the shape of every error.
+
+    `others` describes what it answers by `Accept` in place of JSON, by content type.
+    """
     return {
-        200: {"description": "Done", "content": {"application/json": {"example": example}}},
+        200: {"description": "Done", "content": {"application/json": {"example": example}, **(others or {})}},
         "4XX": {
             "description": "What is wrong with the request",
             "content": {

@@ -1,7 +1,6 @@
 """`POST /embed`: media into vectors and, unless told otherwise, into the index."""
 
 from functools import partial
-from typing import Any
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -16,6 +15,7 @@ from service.openapi import example_reply, request_body
 from service.request_context import context_of, seconds_left
 from service.request_reader import Form, is_multipart, parsed, read_form, read_json
 from service.runtime import Runtime, runtime_of
+from service.vector_reply import BINARY_REPLIES, check_available, vector_reply, wanted_type
 
 router = APIRouter(tags=["embed"])
 
@@ -51,14 +51,15 @@ REPLY = {
 @router.post(
     "/embed",
     summary="Embed media, and index it",
-    responses=example_reply(REPLY),
+    responses=example_reply(REPLY, BINARY_REPLIES),
     openapi_extra=request_body(EmbedBody, EXAMPLES, FORM),
 )
 async def embed(request: Request) -> Response:
     """Embed texts, images, sounds and point clouds into the unified space.
 
     Each item succeeds or fails by itself: the reply is 200 if at least one went well, and its failed items
-    have an `error`. Sending the same content twice stores it once.
+    have an `error`. Sending the same content twice stores it once. Those who embed millions may `Accept` the
+    vectors as bytes or as an Arrow stream.
     """
     runtime = runtime_of(request)
     runtime.check_ready()
@@ -75,21 +76,29 @@ async def embed(request: Request) -> Response:
 async def _embed(request: Request, runtime: Runtime, entries: list[Entry], options: EmbedOptions) -> Response:
     settings, context = runtime.settings, context_of(request)
     check_entries(entries, settings.max_items)
+    wanted = wanted_type(request)
+    check_available(wanted)
 
-    async def work() -> dict[str, Any]:
+    async def work() -> Response:
         left = seconds_left(request, settings.request_timeout)
         outcomes = await embed_inputs(runtime, context, [entry.item for entry in entries], left)
         raise_if_all_failed(outcomes)
         if options.store:
             await store(runtime, context, options.collection, entries, outcomes)
+        if wanted is not None:
+            return vector_reply(wanted, runtime.space.dim, runtime.model(), entries, outcomes)
         pairs = enumerate(zip(entries, outcomes, strict=True))
-        return {
-            "items": [item_reply(i, entry, outcome, options.return_vectors) for i, (entry, outcome) in pairs],
-            "model": runtime.model(),
-            "timing_ms": context.milliseconds(),
-        }
+        return JsonReply(
+            {
+                "items": [
+                    item_reply(i, entry, outcome, options.return_vectors) for i, (entry, outcome) in pairs
+                ],
+                "model": runtime.model(),
+                "timing_ms": context.milliseconds(),
+            }
+        )
 
-    return JsonReply(await answer_within(request, settings.request_timeout, work()))
+    return await answer_within(request, settings.request_timeout, work())
 
 
 def _json_entries(body: EmbedBody) -> list[Entry]:
