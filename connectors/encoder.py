@@ -6,7 +6,7 @@ items. `encode` does both, for everyone who holds a list of media and wants vect
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, runtime_checkable
 
@@ -95,6 +95,10 @@ class TowerEncoder(nn.Module, ABC):
     def collate(self, modality: Modality, rows: Sequence[Tensor]) -> Tensor:
         """Join the items' rows along the first axis."""
         return torch.cat(list(rows))
+
+    def packable(self) -> Iterable[nn.Module]:
+        """Parts of the network whose linear layers are only ever called, so that `pack` may replace them."""
+        return ()
 
     def resolve(self, modality: Modality | None) -> Modality:
         """The tower meant: the given one, or the only one.

@@ -18,6 +18,7 @@ from torch import nn
 from connectors.encoder import Encoder, TowerEncoder
 from connectors.errors import ConfigError
 from connectors.modality import SAMPLE_RATE, Media, Modality
+from connectors.packed_linear import can_pack, pack
 
 Dtype: TypeAlias = Literal["auto", "float32", "bfloat16", "float16", "int8"]
 
@@ -77,7 +78,8 @@ def place(
 
     An encoder that is not `reducible` stays in float32 under "auto" and is a `ConfigError` under any
     other format; one that is not `quantisable` stays in float32 under "int8". `compiled` hands the
-    network to torch.compile, which pays on CUDA only; `channels_last` lays the weights of convolutions out
+    network to torch.compile, which pays on CUDA only; otherwise linear layers are packed on a CPU, after
+    which the encoder cannot be placed again. `channels_last` lays the weights of convolutions out
     as CUDA's and oneDNN's half-precision kernels want them, and changes no value.
     """
     target = choose_device(device)
@@ -94,6 +96,9 @@ def place(
         encoder.to(target, _FLOATS[chosen])
     if channels_last:
         encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if target.type == "cpu" and not compiled and can_pack():
+        for part in encoder.packable():
+            pack(part)
     if compiled:
         encoder.embed_rows = torch.compile(encoder.embed_rows, dynamic=True)  # type: ignore[method-assign]
 

@@ -6,7 +6,7 @@ one file is as little as 0.3 similar to itself (LAION-AI/CLAP issue 166); here t
 and sounds that fit its 10 s window have the vectors laion_clap gives them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +86,10 @@ class LaionClapEncoder(TowerEncoder):
         self.modalities = ("text", "audio") if text else ("audio",)
         self.fingerprint = fingerprint
         self._log_mel = LogMel("htk" if network.fusion else "slaney")
+
+    def packable(self) -> Iterable[nn.Module]:
+        """See `TowerEncoder.packable`."""
+        return (self,)
 
     def prepare(self, media: Media, modality: Modality | None = None) -> Prepared:
         """Decibels float32 [windows, 1, 1001, 64]; of a fusion model [1, 4, 1001, 64].

@@ -8,7 +8,7 @@ of the same shape with GELU: here that is a `CheckpointError` that names the rig
 import difflib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from connectors.checkpoint import fingerprint, fit, read_tensors
 from connectors.encoder import Prepared, TowerEncoder, choose_towers
+from connectors.encoders.clip_block import ClipBlock, make_fast
 from connectors.errors import CheckpointError, ConfigError, InvalidMedia, MissingFiles
 from connectors.modality import Media, Modality
 from connectors.torchvision_operators import declare_missing_operators
@@ -53,6 +54,7 @@ class OpenClipEncoder(TowerEncoder):
         super().__init__()
         self.name = name
         self.modalities = modalities
+        make_fast(network)
         self.network = network
         self.dim = dim
         self.fingerprint = fingerprint
@@ -64,6 +66,10 @@ class OpenClipEncoder(TowerEncoder):
             getattr(network, "text_pool_type", None) == "argmax"
             and getattr(network, "attn_mask", None) is not None
         )
+
+    def packable(self) -> Iterable[nn.Module]:
+        """See `TowerEncoder.packable`: the blocks; what else there is depends on the model."""
+        return (part for part in self.network.modules() if isinstance(part, ClipBlock))
 
     def prepare(self, media: Media, modality: Modality | None = None) -> Prepared:
         """Tokens int64 [1, length], or pixels float32 [1, 3, side, side]."""

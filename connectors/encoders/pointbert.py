@@ -5,7 +5,7 @@ and the arithmetic of `models/pointbert` in salesforce/ULIP (arXiv 2305.08275) a
 compiled extensions. The image and text towers of the same checkpoint (SLIP) are loaded when asked.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -213,6 +213,10 @@ class PointBertEncoder(TowerEncoder):
         self.modalities = ("point_cloud", *(slip.modalities if slip else ()))
         self.dim = projection.shape[1]
         self.fingerprint = fingerprint
+
+    def packable(self) -> Iterable[nn.Module]:
+        """See `TowerEncoder.packable`."""
+        return (self.network, *(self.slip.packable() if self.slip else ()))
 
     def prepare(self, media: Media, modality: Modality | None = None) -> Prepared:
         """A cloud of any size >= 32 as float32 [1, points, channels], centred, of radius 1."""
