@@ -12,6 +12,7 @@ from service.envelope import Envelope
 from service.error_handlers import install_error_handlers
 from service.openapi import install_openapi
 from service.routes import (
+    backup,
     classify,
     collections,
     connectors,
@@ -69,8 +70,8 @@ def create_app(settings: Settings | None = None, prepare: Prepare | None = None)
     app.add_middleware(Envelope, metrics=runtime.metrics, max_body_bytes=runtime.settings.max_body_bytes)
     install_error_handlers(app, runtime)
     app.include_router(page.router)
-    routes = (embed, search, points, media, classify, embeddings, collections, connectors, jobs, health)
-    for module in routes:
+    data = (embed, search, points, media, classify, embeddings, collections)
+    for module in (*data, connectors, jobs, backup, health):
         app.include_router(module.router)
     install_openapi(app)
     return app

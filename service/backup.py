@@ -2,7 +2,7 @@
 
 A backup is a directory: `manifest.json` {format: "isthmus.backup/1", created, collections, files: {path:
 {bytes, sha256}}}, `index/` and `media/` as the data directory has them. Each collection is as of one
-moment; every file its points name is in it.
+moment; every file its points name is in it. `service.backup_stream` sends one as it is made.
 """
 
 import hashlib
@@ -21,6 +21,7 @@ from service.index.shard_copy import sync_tree
 from service.media_store import MediaStore
 
 FORMAT = "isthmus.backup/1"
+MANIFEST = "manifest.json"
 
 
 def write_backup(engine: Engine, media: MediaStore, target: Path) -> dict[str, Any]:
@@ -29,62 +30,90 @@ def write_backup(engine: Engine, media: MediaStore, target: Path) -> dict[str, A
     Reads and writes go on. Raises `ConfigError` where `target` exists, or the index is on a server or in
     local mode, which have other means: Qdrant's snapshots, and `service.export`.
     """
+    if target.exists():
+        raise ConfigError(f"{target} exists; name a new directory for the backup")
+    with staged_directory(target) as staging, media.nothing_deleted():
+        collections = copy_index(engine, staging / "index")
+        for key in media:
+            place = staging / media_name(key)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(media.read(key))
+        files = {path.relative_to(staging).as_posix(): describe_file(path) for path in files_in(staging)}
+        (staging / MANIFEST).write_bytes(manifest_bytes(collections, files))
+        sync_tree(staging)
+    return check_manifest(target)
+
+
+def copy_index(engine: Engine, target: Path) -> list[str]:
+    """Copy what every collection reads now to an index in the new folder `target`; gives their names.
+
+    Raises `ConfigError` for an index that is not of this data directory.
+    """
     if not isinstance(engine, EdgeEngine):
         raise ConfigError(
             "only an index in the data directory is backed up; a Qdrant server has snapshots of its own, and "
             "any collection can be exported"
         )
-    if target.exists():
-        raise ConfigError(f"{target} exists; name a new directory for the backup")
-    with staged_directory(target) as staging, media.nothing_deleted():
-        (staging / "index" / "shards").mkdir(parents=True)
-        catalogue = Catalogue(staging / "index" / "catalogue.json")
-        for collection, generation in sorted(engine.current().items()):
-            shard = f"{len(catalogue.entries)}"
-            engine.copy(generation.name, staging / "index" / "shards" / shard)
-            catalogue.add(collection, generation, shard)
-            catalogue.switch(collection, generation.name)
-        for key in media:
-            place = staging / "media" / "files" / key[:2] / key
-            place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(media.path(key), place)
-        manifest = {
-            "format": FORMAT,
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "collections": sorted(catalogue.reads),
-            "files": {
-                path.relative_to(staging).as_posix(): {"bytes": path.stat().st_size, "sha256": _sha256(path)}
-                for path in _files(staging)
-            },
-        }
-        (staging / "manifest.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-        sync_tree(staging)
+    (target / "shards").mkdir(parents=True)
+    catalogue = Catalogue(target / "catalogue.json")
+    for collection, generation in sorted(engine.current().items()):
+        shard = f"{len(catalogue.entries)}"
+        engine.copy(generation.name, target / "shards" / shard)
+        catalogue.add(collection, generation, shard)
+        catalogue.switch(collection, generation.name)
+    return sorted(catalogue.reads)
+
+
+def media_name(key: str) -> str:
+    """Where in a backup the file of a media key lies."""
+    return f"media/files/{key[:2]}/{key}"
+
+
+def describe_file(path: Path) -> dict[str, Any]:
+    """What a manifest says of a file."""
+    return {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+
+
+def manifest_bytes(collections: list[str], files: dict[str, dict[str, Any]]) -> bytes:
+    """The manifest of a backup made now."""
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    manifest = {"format": FORMAT, "created": created, "collections": collections, "files": files}
+    return json.dumps(manifest, indent=1).encode()
+
+
+def check_manifest(backup: Path) -> dict[str, Any]:
+    """The manifest of a backup, whose files are not looked at.
+
+    Raises `MissingFiles` where there is no backup, `IntegrityError` where this is not one's manifest.
+    """
+    try:
+        manifest = dict(json.loads((backup / MANIFEST).read_text(encoding="utf-8")))
+        if manifest["format"] != FORMAT:
+            raise ValueError(f"its format is {manifest['format']}")
+        names = dict(manifest["files"])
+    except FileNotFoundError:
+        raise MissingFiles(f"{backup} is no backup: it has no {MANIFEST}") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise IntegrityError(f"{backup / MANIFEST} is not a backup's: {error}") from error
+    for name in names:
+        if ".." in Path(name).parts or Path(name).is_absolute():
+            raise IntegrityError(f"{backup / MANIFEST} names {name}, outside the backup")
     return manifest
 
 
 def check_backup(backup: Path) -> dict[str, Any]:
     """The manifest of a backup whose every file is as it was written.
 
-    Raises `MissingFiles` where there is no backup or a file is gone, `IntegrityError` where one differs.
+    Raises what `check_manifest` does, and the same where a file is gone or differs.
     """
-    try:
-        manifest = json.loads((backup / "manifest.json").read_text(encoding="utf-8"))
-        files = dict(manifest["files"])
-        if manifest["format"] != FORMAT:
-            raise ValueError(f"its format is {manifest['format']}")
-    except FileNotFoundError:
-        raise MissingFiles(f"{backup} is no backup: it has no manifest.json") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise IntegrityError(f"{backup / 'manifest.json'} is not a backup's: {error}") from error
-    for name, expected in files.items():
+    manifest = check_manifest(backup)
+    for name, expected in manifest["files"].items():
         path = backup / name
-        if ".." in Path(name).parts or Path(name).is_absolute():
-            raise IntegrityError(f"{backup / 'manifest.json'} names {name}, outside the backup")
         if not path.is_file():
             raise MissingFiles(f"{path} is missing from the backup; take it from another copy")
-        if path.stat().st_size != expected["bytes"] or _sha256(path) != expected["sha256"]:
+        if describe_file(path) != expected:
             raise IntegrityError(f"{path} is not as it was backed up; take it from another copy")
-    return dict(manifest)
+    return manifest
 
 
 def restore_backup(backup: Path, data_dir: Path) -> dict[str, Any]:
@@ -107,7 +136,8 @@ def restore_backup(backup: Path, data_dir: Path) -> dict[str, Any]:
     return manifest
 
 
-def _files(folder: Path) -> list[Path]:
+def files_in(folder: Path) -> list[Path]:
+    """Every file under a folder, in order."""
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 

@@ -109,6 +109,18 @@ class Client:
         """Delete a stored point."""
         _checked(self._http.delete(_path("points", point_id), params={"collection": collection}))
 
+    def backup(self, target: str | Path) -> dict[str, Any]:
+        """Back everything up to the new directory `target`, checked; gives the backup's manifest.
+
+        Raises `IntegrityError` or `MissingFiles` where it came broken.
+        """
+        from service.backup_stream import CHUNK, receive_backup
+
+        with self._http.stream("POST", "/backup") as reply:
+            if reply.is_error:
+                reply.read()
+            return receive_backup(_checked(reply).iter_bytes(CHUNK), Path(target))
+
     def _form(
         self, path: str, files: Sequence[str | Path], texts: Sequence[str], fields: dict[str, Any]
     ) -> dict[str, Any]:

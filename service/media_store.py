@@ -9,8 +9,9 @@ import hashlib
 import re
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,8 +24,11 @@ PAGE = 256
 
 _KEY = re.compile(r"[0-9a-f]{64}")
 
-Used = Callable[[str], bool]
-"""Whether any point names a key."""
+Used = Callable[[Set[str]], Set[str]]
+"""Those of some keys that points name."""
+
+WRITING_SECONDS = 3600.0
+"""A half-written file this old has no writer any more."""
 
 
 class MediaStore:
@@ -74,8 +78,16 @@ class MediaStore:
         with _failing("read"):
             path = self._blobs.path(_file(key)) if _KEY.fullmatch(key) else None
         if path is None:
-            raise NotFound(f"the media {key[:64]} is not there any more", "id")
+            raise _gone(key)
         return path
+
+    def read(self, key: str) -> bytes:
+        """The bytes of a key. Raises `NotFound`."""
+        with _failing("read"):
+            data = self._blobs.read(_file(key)) if _KEY.fullmatch(key) else None
+        if data is None:
+            raise _gone(key)
+        return data
 
     def thumbnail(self, key: str, size: int) -> bytes | None:
         """The picture `keep_thumbnail` was given, None where there is none."""
@@ -91,35 +103,41 @@ class MediaStore:
     def delete(self, key: str, used: Used) -> bool:
         """Delete a file and its thumbnails; False where a point names it, or is about to."""
         with _failing("deleted"), self._lock:
-            if self._backups or not _KEY.fullmatch(key) or self._held[key] or used(key):
+            if self._backups or not _KEY.fullmatch(key) or self._held[key] or used({key}):
                 return False
             for name in list(self._blobs.names(_thumbnails(key))):
                 self._blobs.delete(name)
             return self._blobs.delete(_file(key))
 
-    def collect(self, used: Used, *, older_than: float = 3600.0) -> int:
-        """Delete files that no point names and give how many.
+    def collect(self, used: Used, *, older_than: float = WRITING_SECONDS) -> int:
+        """Delete the files that no point names, and give how many; and what killed writers left half done.
 
         Files younger than `older_than` seconds are left: another process may be about to write their points.
+        Give 0 where there is no other.
         """
         removed = 0
         with _failing("collected"):
-            for name in list(self._blobs.names("files")):
-                age = self._blobs.age(name)
-                key = name.rpartition("/")[2]
-                if age is None or age < older_than:
-                    continue
-                if _KEY.fullmatch(key):
-                    removed += self.delete(key, used)
-                else:
-                    self._blobs.delete(name)  # half-written when its writer was killed
+            names = self._blobs.names("files")
+            while page := list(islice(names, PAGE)):
+                keys = {key for name in page if (key := _key(name))}
+                for key in sorted(keys - used(keys)):
+                    age = self._blobs.age(_file(key))
+                    removed += age is not None and age >= older_than and self.delete(key, used)
+                self._sweep(name for name in page if not _key(name))
+            thumbnails = self._blobs.names("thumbnails")
+            self._sweep(name for name in thumbnails if not name.rpartition("/")[2].isdecimal())
         return removed
+
+    def _sweep(self, half_written: Iterable[str]) -> None:
+        for name in half_written:
+            if (self._blobs.age(name) or 0.0) >= WRITING_SECONDS:
+                self._blobs.delete(name)
 
     def __iter__(self) -> Iterator[str]:
         """The key of every file kept."""
         with _failing("listed"):
             for name in self._blobs.names("files"):
-                if _KEY.fullmatch(key := name.rpartition("/")[2]):
+                if key := _key(name):
                     yield key
 
     def _put(self, key: str, data: bytes) -> None:
@@ -146,11 +164,18 @@ class MediaAddition:
 
 
 def used_in(index: Index) -> Used:
-    """Whether a point of any collection names a key."""
+    """What tells the keys that points of any collection name."""
 
-    def used(key: str) -> bool:
-        where = {"must": [{"key": "media", "match": {"value": key}}]}
-        return any(index.count(each.name, where=where) for each in index.collections())
+    def used(keys: Set[str]) -> Set[str]:
+        found: set[str] = set()
+        for collection in index.collections():
+            while missing := sorted(keys - found):
+                where = {"must": [{"key": "media", "match": {"any": missing}}]}
+                points, _ = index.scroll(collection.name, PAGE, where=where)
+                if not points:
+                    break
+                found |= {str(point.payload["media"]) for point in points}
+        return found
 
     return used
 
@@ -215,6 +240,16 @@ def _failing(verb: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise MediaStoreUnavailable(f"media cannot be {verb}: {error}") from error
+
+
+def _gone(key: str) -> NotFound:
+    return NotFound(f"the media {key[:64]} is not there any more", "id")
+
+
+def _key(name: str) -> str | None:
+    """The key that a file is kept under; None for one that is half written."""
+    last = name.rpartition("/")[2]
+    return last if _KEY.fullmatch(last) else None
 
 
 def _file(key: str) -> str:

@@ -6,10 +6,12 @@ ask it for what they need and get `Unavailable` while it is not there.
 
 import asyncio
 import logging
+import shutil
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import Literal, TypeAlias, TypeVar
 
 import torch
@@ -21,12 +23,14 @@ from connectors.space import UnifiedSpace
 from service.engine.engine import Engine
 from service.errors import Unavailable
 from service.index.opening import open_index
-from service.index.protocol import Index, Layout
+from service.index.protocol import Layout
+from service.index.vector_index import VectorIndex
 from service.jobs.kinds import job_kinds
 from service.jobs.runner import JobRunner
 from service.jobs.store import JobStore
-from service.media_store import MediaStore
+from service.media_store import WRITING_SECONDS, MediaStore, used_in
 from service.metrics import Metrics
+from service.orphan_sweep import OrphanSweep
 from service.request_context import RequestContext
 from service.settings import Settings
 
@@ -48,9 +52,10 @@ class Runtime:
         self.phase: Phase = "loading"
         self.failure: Exception | None = None
         self._engine: Engine | None = None
-        self._index: Index | None = None
+        self._index: VectorIndex | None = None
         self._media: MediaStore | None = None
         self._jobs: JobRunner | None = None
+        self._sweep: OrphanSweep | None = None
         self._index_threads = ThreadPoolExecutor(settings.index_threads, thread_name_prefix="index")
 
     @property
@@ -66,7 +71,7 @@ class Runtime:
         return self.engine.space
 
     @property
-    def index(self) -> Index:
+    def index(self) -> VectorIndex:
         """The vector index; call it through `call_index`. Raises `Unavailable` until it is open."""
         if self._index is None:
             raise Unavailable(f"the service is {self.phase}; try again")
@@ -85,6 +90,16 @@ class Runtime:
         if self._jobs is None:
             raise Unavailable(f"the service is {self.phase}; try again")
         return self._jobs
+
+    @property
+    def scratch(self) -> Path:
+        """The folder for files that nobody needs after a restart."""
+        return self.settings.data_dir / "scratch"
+
+    def sweep_soon(self) -> None:
+        """Delete media that no point names soon: those whose deletion waited for a backup to end."""
+        if self._sweep is not None:
+            self._sweep.hurry()
 
     async def call_index(self, context: RequestContext, function: Callable[[], T]) -> T:
         """Run a call to the index or the media store on a thread of their own, and time it."""
@@ -124,6 +139,8 @@ class Runtime:
                     on_disk=settings.index_on_disk,
                 )
             )
+            shutil.rmtree(self.scratch, ignore_errors=True)
+            self._sweep = self._begin_sweep()
             self._engine = await Engine.start(space, settings, self.metrics)
             jobs = await asyncio.to_thread(JobStore, settings.data_dir / "jobs")
             self._jobs = JobRunner(jobs, job_kinds(self))
@@ -144,6 +161,19 @@ class Runtime:
             space.connector_version,
             ", ".join(space.modalities),
         )
+
+    def _begin_sweep(self) -> OrphanSweep | None:
+        """The search for media that no point names, begun; None where that is not this service's to do."""
+        settings, media, used = self.settings, self.media, used_in(self.index)
+        alone = settings.qdrant_url is None and settings.media_url is None
+        if settings.sweep_orphans is False or (settings.sweep_orphans is None and not alone):
+            return None
+        sweep = OrphanSweep(
+            partial(media.collect, used, older_than=0.0 if alone else WRITING_SECONDS),
+            every=settings.sweep_seconds,
+        )
+        sweep.start()
+        return sweep
 
     def check_ready(self) -> None:
         """Raise `Unavailable` while loading or draining: what comes now is not begun."""
@@ -189,6 +219,8 @@ class Runtime:
         """Let go of everything, in the order of its use."""
         if self._jobs is not None:
             await self._jobs.close()
+        if self._sweep is not None:
+            await self._sweep.close()
         if self._engine is not None:
             await self._engine.close()
         await asyncio.to_thread(self._index_threads.shutdown)

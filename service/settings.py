@@ -59,6 +59,14 @@ class Settings(BaseSettings):
         None,
         description="Where media are kept, as fsspec knows it (s3://bucket/prefix); under data_dir if unset",
     )
+    sweep_orphans: bool | None = Field(
+        None,
+        description=(
+            "Delete media files that no point of this index names, at the start and every sweep_seconds; "
+            "unset: where index and media are both in data_dir, so that no other service's are among them"
+        ),
+    )
+    sweep_seconds: float = Field(3600.0, gt=0, description="Time between two such sweeps")
     index_threads: int = Field(4, ge=1, description="Calls to the index that may run at once")
 
     max_body_bytes: int = Field(128 * MIB, ge=1, description="Largest request body")

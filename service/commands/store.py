@@ -1,15 +1,18 @@
 """`isthmus backup`, `restore`, `export` and `import`: what is kept, taken out and brought back.
 
-They open the data directory themselves, so the service that uses it must be stopped first.
+They open the data directory themselves, so the service that uses it must be stopped first; but `backup --url`
+asks the running service.
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
+from connectors.errors import ConfigError
 from service.backup import restore_backup, write_backup
+from service.client import Client
 from service.export import export_collection, import_collection, read_layout
 from service.index.edge_engine import EdgeEngine
 from service.index.protocol import Layout
@@ -27,14 +30,25 @@ DEFAULT_DATA_DIR = Path("isthmus-data")
 def backup(
     target: Annotated[Path, typer.Argument(help="The new directory to write")],
     data_dir: DataDir = DEFAULT_DATA_DIR,
+    url: Annotated[str | None, typer.Option(help="A running service, in place of its data directory")] = None,
 ) -> None:
     """Back up every collection and its media."""
+    if target.exists():
+        raise ConfigError(f"{target} exists; name a new directory for the backup")
+    if url is not None:
+        with Client(url) as client:
+            manifest = client.backup(target)
+    else:
+        manifest = _backup_stopped(data_dir, target)
+    Console().print(f"{len(manifest['collections'])} collections, {len(manifest['files'])} files in {target}")
+
+
+def _backup_stopped(data_dir: Path, target: Path) -> dict[str, Any]:
     engine = EdgeEngine(data_dir / "index")
     try:
-        manifest = write_backup(engine, MediaStore.open(data_dir / "media"), target)
+        return write_backup(engine, MediaStore.open(data_dir / "media"), target)
     finally:
         engine.close()
-    Console().print(f"{len(manifest['collections'])} collections, {len(manifest['files'])} files in {target}")
 
 
 @app.command()

@@ -4,6 +4,7 @@ import hashlib
 import os
 import threading
 import time
+from collections.abc import Set
 from pathlib import Path
 
 import fsspec
@@ -11,12 +12,13 @@ import numpy as np
 import pytest
 
 from connectors.errors import ConfigError
+from service import media_store
 from service.errors import MediaStoreUnavailable, NotFound
 from service.index.opening import open_index
 from service.index.protocol import Layout, Point
 from service.media_store import (
-    PAGE,
     MediaStore,
+    delete_matching_with_media,
     delete_with_media,
     drop_with_media,
     upsert_with_media,
@@ -42,6 +44,23 @@ def put(store: MediaStore, data: bytes) -> str:
         return media.put(data)
 
 
+PAGE = 16
+
+
+@pytest.fixture(autouse=True)
+def _small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every file is synced to the disk: pages small enough that a few are more than one."""
+    monkeypatch.setattr(media_store, "PAGE", PAGE)
+
+
+def unused(keys: Set[str]) -> Set[str]:
+    return set()
+
+
+def in_use(keys: Set[str]) -> Set[str]:
+    return keys
+
+
 def test_a_file_comes_back_under_the_hash_of_its_bytes(store: MediaStore) -> None:
     assert put(store, DATA) == KEY
     assert put(store, DATA) == KEY
@@ -54,16 +73,16 @@ def test_what_is_not_there_is_not_found(store: MediaStore) -> None:
         with pytest.raises(NotFound):
             store.path(key)
         assert store.thumbnail(key, 64) is None
-        assert store.delete(key, lambda _: False) is False
+        assert store.delete(key, unused) is False
 
 
 def test_deleting_removes_the_file_and_its_thumbnails(store: MediaStore) -> None:
     put(store, DATA)
     store.keep_thumbnail(KEY, 64, b"small picture")
     assert store.thumbnail(KEY, 64) == b"small picture"
-    assert store.delete(KEY, lambda _: True) is False
+    assert store.delete(KEY, in_use) is False
     assert store.path(KEY).exists()
-    assert store.delete(KEY, lambda _: False) is True
+    assert store.delete(KEY, unused) is True
     assert store.thumbnail(KEY, 64) is None
     with pytest.raises(NotFound):
         store.path(KEY)
@@ -74,8 +93,8 @@ def test_deleting_removes_the_file_and_its_thumbnails(store: MediaStore) -> None
 def test_a_file_whose_point_is_being_written_is_not_deleted(store: MediaStore) -> None:
     with store.adding() as media:
         media.put(DATA)
-        assert store.delete(KEY, lambda _: False) is False
-    assert store.delete(KEY, lambda _: False) is True
+        assert store.delete(KEY, unused) is False
+    assert store.delete(KEY, unused) is True
 
 
 def test_orphans_are_collected_once_they_are_old(tmp_path: Path) -> None:
@@ -86,11 +105,64 @@ def test_orphans_are_collected_once_they_are_old(tmp_path: Path) -> None:
     half_written = store.path(old).with_name(".half")
     half_written.write_bytes(b"")
     os.utime(half_written, (time.time() - 7200,) * 2)
-    assert store.collect(lambda key: key == named) == 1
+    assert store.collect(lambda keys: keys & {named}) == 1
     assert sorted(store) == sorted([young, named])
     assert not half_written.exists()
     put(store, bytes([2]))
-    assert store.collect(lambda _: False, older_than=60) == 0, "a file sent again is as young as a new one"
+    assert store.collect(unused, older_than=60) == 0, "a file sent again is as young as a new one"
+
+
+def test_more_orphans_than_a_page_are_told_from_the_files_that_points_name(tmp_path: Path) -> None:
+    vector = np.eye(4, dtype=np.float32)[0]
+    with open_index(Layout(4, {"clip": 4}, "v1")) as index:
+        store = MediaStore.open(tmp_path)
+        keys = [put(store, f"{i}".encode()) for i in range(PAGE + 20)]
+        named = {"a": keys[:5], "b": keys[3:10]}
+        for collection, those in named.items():
+            points = [
+                Point(f"{copy} {key}", "text", "clip", vector, vector, {"media": key})
+                for key in those
+                for copy in range(PAGE // 4)
+            ]
+            index.upsert(collection, points)
+        assert used_in(index)(set(keys)) == set(keys[:10])
+        assert store.collect(used_in(index), older_than=0.0) == PAGE + 10
+        assert sorted(store) == sorted(keys[:10])
+
+
+def test_a_file_being_written_is_no_orphan_however_old(store: MediaStore) -> None:
+    with store.adding() as media:
+        media.put(DATA)
+        assert store.collect(unused, older_than=0.0) == 0
+    assert store.collect(unused, older_than=0.0) == 1
+
+
+def test_what_killed_writers_of_thumbnails_left_is_collected(tmp_path: Path) -> None:
+    store = MediaStore.open(tmp_path)
+    put(store, DATA)
+    store.keep_thumbnail(KEY, 64, b"small picture")
+    folder = tmp_path / "thumbnails" / KEY[:2] / KEY
+    for name, age in ((".64.dead", 7200), (".64.alive", 1)):
+        (folder / name).write_bytes(b"half")
+        os.utime(folder / name, (time.time() - age,) * 2)
+    assert store.collect(in_use) == 0
+    assert sorted(path.name for path in folder.iterdir()) == [".64.alive", "64"]
+
+
+def test_files_go_with_the_points_that_a_filter_matches(tmp_path: Path) -> None:
+    vector = np.eye(4, dtype=np.float32)[0]
+    with open_index(Layout(4, {"clip": 4}, "v1")) as index:
+        store = MediaStore.open(tmp_path)
+        keys = [put(store, f"{i}".encode()) for i in range(PAGE + 20)]
+        points = [
+            Point(f"{i}", "text", "clip", vector, vector, {"media": key, "metadata": {"n": i}})
+            for i, key in enumerate(keys)
+        ]
+        index.upsert("a", points)
+        where = {"must": [{"key": "metadata.n", "range": {"gte": 10}}]}
+        deleted = delete_matching_with_media(index, store, "a", where)
+        assert sorted(map(int, deleted)) == [*range(10, PAGE + 20)]
+        assert sorted(store) == sorted(keys[:10])
 
 
 def test_a_file_goes_with_the_last_point_that_names_it(tmp_path: Path) -> None:
@@ -102,7 +174,7 @@ def test_a_file_goes_with_the_last_point_that_names_it(tmp_path: Path) -> None:
             index.upsert(collection, [Point(point_id, "text", "clip", vector, vector, {"media": key})])
         assert delete_with_media(index, store, "a", ["1", "unknown"]) == ["1"]
         assert delete_with_media(index, store, "a", ["2"]) == ["2"]
-        assert used_in(index)(key)
+        assert used_in(index)({key, "0" * 64}) == {key}
         assert store.path(key).exists()
         assert delete_with_media(index, store, "b", ["1"]) == ["1"]
         assert list(store) == []
