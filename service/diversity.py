@@ -7,7 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
+from connectors.calibration import Calibration
 from connectors.modality import Modality
 from service.ranking import Ranked
 
@@ -27,26 +29,40 @@ def without_duplicates(ranked: Sequence[Ranked], threshold: float) -> list[Ranke
     return kept
 
 
-def diversified(ranked: Sequence[Ranked], diversity: float) -> list[Ranked]:
+def diversified(ranked: Sequence[Ranked], diversity: float, calibration: Calibration) -> list[Ranked]:
     """The same hits by maximal marginal relevance.
 
     After Carbonell and Goldstein (1998), their lambda being 1 - diversity. Next comes the hit with the
-    greatest (1 - diversity) * score - diversity * (its greatest cosine to a hit taken before); 0 leaves the
-    order as it is.
+    greatest (1 - diversity) * score - diversity * (its greatest likeness to a hit taken before); 0 leaves the
+    order as it is. Likeness is on the scale of the scores, the calibrated chance that two hits match: raw
+    cosines would favour whatever is of another modality.
     """
     if not ranked:
         return []
-    vectors = np.stack([_vector(each) for each in ranked])
+    likeness = _likeness(ranked, calibration)
     relevance = (1 - diversity) * np.array([each.score for each in ranked])
-    nearest = np.full(len(ranked), -np.inf)
+    nearest = np.zeros(len(ranked))
     order: list[int] = []
     for _ in ranked:
-        value = relevance - diversity * nearest if order else relevance.copy()
+        value = relevance - diversity * nearest
         value[order] = -np.inf
-        chosen = int(np.argmax(value))
-        order.append(chosen)
-        nearest = np.maximum(nearest, vectors @ vectors[chosen])
+        order.append(int(np.argmax(value)))
+        nearest = np.maximum(nearest, likeness[order[-1]])
     return [ranked[i] for i in order]
+
+
+def _likeness(ranked: Sequence[Ranked], calibration: Calibration) -> npt.NDArray[np.float64]:
+    """The score each hit, as a query, gives each: [n, n]."""
+    vectors = np.stack([_vector(each) for each in ranked]).astype(np.float64)
+    likeness = vectors @ vectors.T
+    rows: dict[Modality, list[int]] = {}
+    for i, each in enumerate(ranked):
+        rows.setdefault(each.hit.point.modality, []).append(i)
+    for query, of_query in rows.items():
+        for target, of_target in rows.items():
+            block = np.ix_(of_query, of_target)
+            likeness[block] = calibration.score(query, target, torch.from_numpy(likeness[block])).numpy()
+    return likeness
 
 
 def _vector(each: Ranked) -> npt.NDArray[np.float32]:

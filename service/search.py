@@ -120,7 +120,7 @@ async def search(
         chosen, complete = select(scored, depth, params)
         if complete or len(chosen) >= wanted or depth >= MAX_DEPTH:
             if params.diversity is not None:
-                chosen = diversified(chosen[:wanted], params.diversity)
+                chosen = diversified(chosen[:wanted], params.diversity, runtime.space.calibration)
             return chosen[page]
         depth = min(depth * OVERFETCH, MAX_DEPTH)
 

@@ -3,8 +3,10 @@
 import numpy as np
 from hits import hit, names
 
+from connectors.calibration import Calibration, PairCurve
 from service.diversity import diversified, without_duplicates
 
+PLAIN = Calibration.none()
 NEAR = (1.0, 0.05)  # its cosine to (1, 0) is 0.9988
 
 
@@ -32,8 +34,8 @@ def test_a_picture_is_no_duplicate_of_a_text() -> None:
 
 def test_no_diversity_leaves_the_order_as_it_is() -> None:
     ranked = [hit(str(i), 0.9 - i / 10, vector=(1, i % 2)) for i in range(6)]
-    assert names(diversified(ranked, 0.0)) == names(ranked)
-    assert diversified([], 0.5) == []
+    assert names(diversified(ranked, 0.0, PLAIN)) == names(ranked)
+    assert diversified([], 0.5, PLAIN) == []
 
 
 def test_the_marginally_relevant_come_as_the_equation_says() -> None:
@@ -43,11 +45,19 @@ def test_the_marginally_relevant_come_as_the_equation_says() -> None:
         hit("other", 0.6, vector=(0, 1)),
         hit("between", 0.5, vector=(1, 1)),
     ]
-    # After "best": 0.5 * 0.85 - 0.5 * 0.9988 < 0 < 0.5 * 0.6, and 0.5 * 0.5 - 0.5 * 0.7071 < 0. Then "like
-    # best" has -0.0744 and "between" -0.1036.
-    assert names(diversified(ranked, 0.5)) == ["best", "other", "like best", "between"]
-    assert names(diversified(ranked, 0.1)) == ["best", "like best", "other", "between"]
-    assert sorted(names(diversified(ranked, 1.0))) == sorted(names(ranked))
+    # Likeness is sigmoid(4 cosine). After "best": 0.5 * 0.85 - 0.5 * 0.982 = -0.066, 0.5 * 0.6 - 0.5 * 0.5 =
+    # 0.05, and 0.5 * 0.5 - 0.5 * 0.944 = -0.222.
+    assert names(diversified(ranked, 0.5, PLAIN)) == ["best", "other", "like best", "between"]
+    assert names(diversified(ranked, 0.1, PLAIN)) == ["best", "like best", "other", "between"]
+    assert sorted(names(diversified(ranked, 1.0, PLAIN))) == sorted(names(ranked))
+
+
+def test_a_hit_that_does_not_match_is_not_brought_forward_for_being_of_another_modality() -> None:
+    images = Calibration(pairs={"image->image": PairCurve(slope=10, bias=-10)})
+    ranked = [hit("dog", 0.9, vector=(1, 0.3)), hit("wolf", 0.8, vector=(1, -0.2))]
+    ranked += [hit("chair", 0.02, "point_cloud", vector=(0, 1))]
+    # The two pictures' cosine is 0.88, more than the score of the second; their chance to match is 0.24.
+    assert names(diversified(ranked, 0.5, images)) == ["dog", "wolf", "chair"]
 
 
 def test_the_result_agrees_with_the_definition_written_out() -> None:
@@ -57,9 +67,9 @@ def test_the_result_agrees_with_the_definition_written_out() -> None:
     while left:
 
         def value(each, taken=taken) -> float:
-            near = [float(each.hit.point.unified @ other.hit.point.unified) for other in taken]
-            return 0.7 * each.score - (0.3 * max(near) if near else 0.0)
+            cosines = [float(each.hit.point.unified @ other.hit.point.unified) for other in taken]
+            return 0.7 * each.score - 0.3 * max((1 / (1 + np.exp(-4 * c)) for c in cosines), default=0.0)
 
         taken.append(max(left, key=value))
         left.remove(taken[-1])
-    assert names(diversified(ranked, 0.3)) == names(taken)
+    assert names(diversified(ranked, 0.3, PLAIN)) == names(taken)
