@@ -10,10 +10,12 @@ and takes its place.
 """
 
 import fcntl
+import os
 import shutil
 import threading
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +25,16 @@ from qdrant_client import models
 from service.errors import IndexUnavailable
 from service.index.catalogue import Catalogue
 from service.index.engine import Generation, Usage, VectorStorage, generation_name
+from service.index.folder_owner import own
 from service.index.payload import UNIFIED
 from service.index.protocol import FieldType, Layout, Vector
 from service.index.records import Record
 from service.index.shard import Shard
 from service.index.shard_optimizer import OptimizerSettings, ShardOptimizer
 from service.index.shard_process import GraphSettings, ShardProcess
+
+LEFTOVER_SECONDS = 10.0
+"""How long a start waits for a process of the former one that still uses a shard nobody reads."""
 
 
 class EdgeEngine:
@@ -233,11 +239,17 @@ class EdgeEngine:
         return self._folder / "shards" / uuid.uuid4().hex
 
     def _remove_leftovers(self) -> None:
-        """Shards the catalogue does not know: half-made, replaced or dropped when a former process ended."""
+        """Shards the catalogue does not know: half-made, replaced or dropped when a former process ended.
+
+        A child of that process may still be ending, and writing; it is waited for.
+        """
         known = {entry.shard for entry in self._catalogue.entries.values()}
         for path in (self._folder / "shards").glob("*"):
             if path.name not in known:
-                shutil.rmtree(path, ignore_errors=True)
+                with suppress(TimeoutError):  # the next start will find it too
+                    owned = own(path, LEFTOVER_SECONDS)
+                    shutil.rmtree(path, ignore_errors=True)
+                    os.close(owned)
 
 
 def _dumped(where: models.Filter | None) -> dict[str, Any] | None:

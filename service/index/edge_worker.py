@@ -6,12 +6,10 @@ write-ahead log and the log on the disk before it is answered. When the socket c
 """
 
 import ctypes
-import fcntl
 import json
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -22,6 +20,7 @@ import qdrant_edge as edge
 
 from service.index.edge_filter import edge_filter
 from service.index.edge_payload import given, stored, unmarked
+from service.index.folder_owner import own
 from service.index.records import Record, pack, unpack
 
 FLUSH_IDLE_SECONDS = 2.0
@@ -219,27 +218,6 @@ class EdgeWorker:
         return shard
 
 
-def own(path: Path, seconds: float) -> int:
-    """Become the one process that uses a shard's folder; gives a descriptor, owned as long as it is open.
-
-    Edge reads the segments before it locks the log. A former owner that ends in between has flushed its
-    last writes into segments that were read already, and cut them off the log: they would be lost.
-    Raises `TimeoutError` where the folder has an owner for so many seconds.
-    """
-    path.mkdir(parents=True, exist_ok=True)
-    folder = os.open(path, os.O_RDONLY)
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return folder
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                os.close(folder)
-                raise TimeoutError(f"another process uses {path}") from None
-            time.sleep(0.02)
-
-
 def _shard_config(config: dict[str, Any]) -> edge.EdgeConfig:
     scalar = edge.ScalarQuantizationConfig(edge.ScalarType.Int8, quantile=0.99, memory=edge.Memory.Pinned)
     graph = edge.HnswIndexConfig(
@@ -285,6 +263,8 @@ def _die_with_parent(death_signal: int) -> None:
 def main() -> None:
     """Serve the shard that the command line names, on the descriptor it names."""
     connection = Connection(int(sys.argv[1]))
+    if connection.poll(0):
+        return  # the parent has died meanwhile: its successor may be clearing the folder up
     try:
         worker = EdgeWorker(json.loads(sys.argv[2]))
     except Exception as error:  # told to the parent, which decides

@@ -4,6 +4,7 @@ It sends calls to the process that serves it now, and notes which records are wr
 copy can catch up with them and take over between two calls.
 """
 
+import math
 import shutil
 import threading
 import time
@@ -97,16 +98,20 @@ class Shard:
 
         `switched` is called in the moment of change, writes being held. The former process and its folder go.
         """
-        caught_up = 0
+        caught_up, left = 0, None
         while True:
             with self._writing:
                 behind = self._behind
                 if behind is None:
                     raise IndexUnavailable("nothing was noted: the copy cannot catch up")
-                uuids = [behind.popitem()[0] for _ in range(min(BATCH, len(behind)))]
-                self._catch_up(follower, uuids)
-                caught_up += len(uuids)
-                if behind:
+                # What was written since the last turn, and more: a writer that never pauses is caught too.
+                written = 0 if left is None else len(behind) - left
+                for _ in range(1 + math.ceil(written / BATCH)):
+                    uuids = [behind.popitem()[0] for _ in range(min(BATCH, len(behind)))]
+                    self._catch_up(follower, uuids)
+                    caught_up += len(uuids)
+                left = len(behind)
+                if left:
                     continue
                 follower.call({"ask": "hold", "held": False})
                 switched()

@@ -1,10 +1,7 @@
 """What is special to shards in processes of their own: they die, they are killed, they are optimised."""
 
 import os
-import random
 import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -14,13 +11,11 @@ import pytest
 
 from service.errors import IndexUnavailable
 from service.index.edge_engine import EdgeEngine
-from service.index.edge_worker import own
+from service.index.folder_owner import own
 from service.index.protocol import Layout, Point
 from service.index.shard_optimizer import OptimizerSettings
 from service.index.shard_process import GraphSettings
 from service.index.vector_index import VectorIndex
-
-from .writer import open_writers_index, vector_of
 
 LAYOUT = Layout(dim=64, natives={"clip": 8}, connector="exmcr-1")
 NEVER = OptimizerSettings(after=10**9)
@@ -131,6 +126,39 @@ def test_optimising_leaves_reads_and_writes_going_and_loses_none(tmp_path: Path)
         assert found == [each.id for each in points[1000:1100]]
 
 
+def test_a_writer_that_never_pauses_does_not_hold_an_optimised_copy_off(tmp_path: Path) -> None:
+    engine = EdgeEngine(tmp_path, optimizer=NEVER, graph=SMALL)
+    with VectorIndex(engine, LAYOUT) as index:
+        index.upsert("birds", many(10))
+        shard, target = engine._shard(engine.current()["birds"].name), tmp_path / "shards" / "copy"
+        with shard.optimizing:
+            shard.copy_and_note(target)
+        written, done = 10, threading.Event()
+
+        def write() -> None:
+            nonlocal written
+            while not done.is_set():
+                index.upsert("birds", many(256, start=written))
+                written += 256
+
+        follower = engine._spawn(target, shard.generation, 0)
+        taking_over = threading.Thread(
+            target=shard.hand_over, args=(follower, lambda: engine._replaced(shard, target))
+        )
+        writer = threading.Thread(target=write)
+        writer.start()
+        while written < 3_000:
+            time.sleep(0.01)
+        taking_over.start()
+        taking_over.join(60)
+        taken_over = not taking_over.is_alive()
+        done.set()
+        writer.join()
+        taking_over.join()
+        assert taken_over
+        assert index.count("birds") == written
+
+
 def test_a_shard_with_enough_new_points_is_optimised_by_itself(tmp_path: Path) -> None:
     settings = OptimizerSettings(after=1500, idle_seconds=0.2, tick_seconds=0.1)
     with VectorIndex(EdgeEngine(tmp_path, optimizer=settings, graph=SMALL), LAYOUT) as index:
@@ -173,60 +201,3 @@ def test_half_made_shards_are_removed_at_the_next_start(tmp_path: Path) -> None:
     with VectorIndex(EdgeEngine(tmp_path), LAYOUT) as index:
         assert index.count("birds") == 3
         assert len(list((tmp_path / "shards").iterdir())) == 1
-
-
-def kill_while_writing(folder: Path, seed: int, lines: int, there: set[str], unsure: set[str]) -> None:
-    """Let a writer say so many lines, kill it, and note what it said until then."""
-    command = [sys.executable, str(Path(__file__).with_name("writer.py")), str(folder), str(seed)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    writer = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
-    assert writer.stdout is not None
-    assert writer.stdout.readline() == "ready\n"
-    for number, line in enumerate(writer.stdout):
-        if number == lines:
-            os.kill(writer.pid, signal.SIGKILL)
-        if not line.endswith("\n"):
-            break
-        ids = set(line[1:].split())
-        if line[0] == "?":
-            unsure |= ids
-            continue
-        unsure -= ids
-        there.update(ids) if line[0] == "+" else there.difference_update(ids)
-    writer.wait()
-    writer.stdout.close()
-
-
-def check_everything_acknowledged(folder: Path, there: set[str], unsure: set[str]) -> None:
-    with open_writers_index(folder) as index:
-        points, cursor = index.scroll("birds", 10_000, with_vectors=True)
-        ids = [point.id for point in points]
-        assert cursor is None
-        assert len(ids) == len(set(ids)), "a point is there twice"
-        assert there - unsure <= set(ids), "an acknowledged point is lost"
-        assert set(ids) <= there | unsure, "a deleted point is back"
-        for point in points:
-            np.testing.assert_allclose(point.unified, vector_of(point.id), atol=1e-6)
-        # What was under way when the kill came is there or not; from now on we know.
-        there.clear()
-        there.update(ids)
-        unsure.clear()
-
-
-def kill_rounds(folder: Path, rounds: int) -> None:
-    choose = random.Random(5)
-    there: set[str] = set()
-    unsure: set[str] = set()
-    for seed in range(rounds):
-        kill_while_writing(folder, seed, choose.randint(1, 150), there, unsure)
-        check_everything_acknowledged(folder, there, unsure)
-    assert len(there) > rounds
-
-
-def test_a_killed_service_keeps_what_it_acknowledged(tmp_path: Path) -> None:
-    kill_rounds(tmp_path, 2)
-
-
-@pytest.mark.slow
-def test_a_service_killed_many_times_keeps_what_it_acknowledged(tmp_path: Path) -> None:
-    kill_rounds(tmp_path, 40)

@@ -1,7 +1,8 @@
 """A process that writes to an index until it is killed, and says on its output what was acknowledged.
 
 `python writer.py FOLDER SEED` upserts and deletes batches of points, printing `?ids` before a call, and
-`+ids` or `-ids` once it returned.
+`+ids` or `-ids` once it returned. Its graphs are so small and its optimiser so eager that it optimises most
+of the time.
 """
 
 import random
@@ -13,15 +14,19 @@ import numpy as np
 from service.index.edge_engine import EdgeEngine
 from service.index.protocol import Layout, Point
 from service.index.shard_optimizer import OptimizerSettings
+from service.index.shard_process import GraphSettings
 from service.index.vector_index import VectorIndex
 
 LAYOUT = Layout(dim=32, natives={"clip": 32}, connector="exmcr-1")
-OPTIMIZER = OptimizerSettings(after=40, idle_seconds=0.0, tick_seconds=0.05, fraction=0.0)
+EAGER = OptimizerSettings(after=40, idle_seconds=0.0, tick_seconds=0.05, fraction=0.0)
+NEVER = OptimizerSettings(after=10**9)
+GRAPH = GraphSettings(m=8, ef_construct=64, threads=1, scan_below_kb=20)  # from 160 points on there is one
+FIRST = 1_000
 
 
-def open_writers_index(folder: Path) -> VectorIndex:
-    """The index, optimised so often that a kill is likely to come in the middle of it."""
-    return VectorIndex(EdgeEngine(folder, optimizer=OPTIMIZER), LAYOUT)
+def open_writers_index(folder: Path, optimizer: OptimizerSettings = NEVER) -> VectorIndex:
+    """The index as it is written, for a look at what is in it."""
+    return VectorIndex(EdgeEngine(folder, graph=GRAPH, optimizer=optimizer), LAYOUT)
 
 
 def vector_of(point_id: str) -> np.ndarray:
@@ -40,8 +45,8 @@ def say(line: str) -> None:
 
 def main() -> None:
     folder, choose = Path(sys.argv[1]), random.Random(int(sys.argv[2]))
-    with open_writers_index(folder) as index:
-        there = [point.id for point in index.scroll("birds", 5000)[0]]
+    with open_writers_index(folder, EAGER) as index:
+        there = [point.id for point in index.scroll("birds", 10_000)[0]]
         say("ready")
         serial = 0
         while True:
@@ -52,7 +57,8 @@ def main() -> None:
                 there = [each for each in there if each not in ids]
                 say("-" + " ".join(ids))
             else:
-                ids = [f"{sys.argv[2]}/{serial + i}" for i in range(choose.randint(1, 9))]
+                size = choose.randint(1, 9) if there else FIRST
+                ids = [f"{sys.argv[2]}/{serial + i}" for i in range(size)]
                 serial += len(ids)
                 say("?" + " ".join(ids))
                 points = [
