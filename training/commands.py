@@ -56,9 +56,11 @@ class Rate(ProgressColumn):
     """Items a second."""
 
     def render(self, task: Task) -> Text:
-        """Show the speed once there is one."""
+        """Show the speed of late, or where all came at once the speed of it all."""
         speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:,.1f}/s", style="progress.data.speed")
+        if speed is None and task.elapsed:
+            speed = (task.completed - task.fields["begun"]) / task.elapsed
+        return Text(f"{speed:,.1f}/s" if speed else "", style="progress.data.speed")
 
 
 @contextmanager
@@ -82,16 +84,20 @@ def progress(what: str) -> Iterator[Callable[[int, int], None]]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=stderr) as bar:
-        task = None
+    bar, task = Progress(*columns, console=stderr), None
 
-        def show(done: int, total: int) -> None:
-            nonlocal task
-            if task is None:  # what an earlier run did must not count in this one's speed
-                task = bar.add_task(what, total=total, completed=done)
-            bar.update(task, completed=done, total=total)
+    def show(done: int, total: int) -> None:
+        nonlocal task
+        if task is None:  # what an earlier run did must not count in this one's speed
+            bar.start()
+            task = bar.add_task(what, total=total, completed=done, begun=done)
+        bar.update(task, completed=done, total=total)
 
+    try:
         yield show
+    finally:
+        if task is not None:
+            bar.stop()
 
 
 @app.command()

@@ -6,7 +6,6 @@
 
 import base64
 import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,18 +16,23 @@ from matplotlib.figure import Figure as Plot
 
 from training.evaluation import Measurement
 from training.metrics import PLAIN, Figure
+from training.recipe_text import values_text
 from training.report_figures import comparable, heat_map, loss_curves, space_maps
 from training.views import View
 
 REPORT_FILE, FIGURES = "report.html", "figures"
 LOWER_IS_BETTER = {"MedR", "distance"}
 
+CSS_PIXELS = 100
+"""Width a picture's inch has on the page: its letters are then as large as the page's own."""
+
 HEAT_MAPS = 4
 """Heat maps at most: the pairs that connecting is for come first."""
 
 ABOUT = {
     "retrieval by item": "Share of queries that find their own item among the first k, mean average "
-    "precision, and median rank. In per cent, with half the 95 % bootstrap interval.",
+    "precision, and median rank. In per cent, with half the 95 % bootstrap interval (what was made from one "
+    "recording or mesh is drawn together).",
     "retrieval by label": "The same, where everything of the query's class counts as found.",
     "zero-shot": "Share of items whose class name is among the k nearest.",
     "modality gap": "Distance between the means of two modalities, from 0 to 2; beside it the distance to "
@@ -69,7 +73,7 @@ def write_report(report: Report, directory: Path) -> Path:
         groups=_groups(report),
         space_pictures=[_written(section, figures) for section in _space_sections(report.views)],
         training_pictures=[_written(section, figures) for section in _loss_sections(report.histories)],
-        recipe=json.dumps(report.recipe, indent=2, ensure_ascii=False, default=str),
+        recipe=values_text(report.recipe),
         footer="Chance stands in the line above the figures. Bold: the best of the systems compared.",
     )
     path = directory / REPORT_FILE
@@ -119,7 +123,8 @@ def _written(section: Section, directory: Path) -> dict[str, Any]:
         plot.savefig(out, format="png", facecolor="white")
         (directory / f"{name}.png").write_bytes(out.getvalue())
         data = base64.b64encode(out.getvalue()).decode()
-        images.append({"alt": f"{section.title}: {name}", "data": data})
+        width = round(CSS_PIXELS * plot.get_figwidth())
+        images.append({"alt": f"{section.title}: {name}", "data": data, "width": width})
     return {"title": section.title, "about": section.about, "images": images}
 
 
@@ -194,7 +199,7 @@ def _block(what: str, lines: Sequence[tuple[str, Measurement]], columns: Sequenc
     }
     return {
         "what": what,
-        "counts": " × ".join(f"{count:,} {name}" for name, count in lines[0][1].counts.items()),
+        "counts": _counts(lines[0][1].counts),
         "chance": [_number(name, first[name].chance) if name in first else "" for name in columns],
         "rows": [
             {
@@ -204,6 +209,12 @@ def _block(what: str, lines: Sequence[tuple[str, Measurement]], columns: Sequenc
             for name, figures in rows.items()
         ],
     }
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    """`18 queries × 21 targets, 4 queries without a match`."""
+    told = [f"{count:,} {name}" for name, count in counts.items()]
+    return ", ".join([" × ".join(told[:2]), *told[2:]])
 
 
 def _cell(name: str, figure: Figure | None, best: float | None, *, compared: bool) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -53,8 +54,9 @@ HEAT_CELLS = 40
 def loss_curves(histories: Sequence[Sequence[Mapping[str, float]]]) -> Figure:
     """The losses of every step, a panel a trained projector, smoothed over a fiftieth of the run."""
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(4.6 * min(len(histories), 3), 3.2 * -(-len(histories) // 3)), dpi=160)
         columns = min(len(histories), 3)
+        width = 7.2 if columns == 1 else 4.6 * columns
+        figure = Figure(figsize=(width, 3.2 * -(-len(histories) // 3)), dpi=160)
         grid = figure.subplots(-(-len(histories) // columns), columns, squeeze=False)
         for number, (axes, history) in enumerate(zip(grid.flat, histories, strict=False)):
             names = [name for name in history[0] if name not in ("step", "lr")]
@@ -67,6 +69,7 @@ def loss_curves(histories: Sequence[Sequence[Mapping[str, float]]]) -> Figure:
                 axes.plot(steps[window - 1 :], smooth, color=colour, linewidth=1.8, label=name)
             axes.set_title("loss" if len(histories) == 1 else f"loss of projector {number + 1}")
             axes.set_xlabel("step")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.set_ylim(bottom=0)
             axes.legend()
         for axes in list(grid.flat)[len(histories) :]:
@@ -121,7 +124,9 @@ def space_maps(views: Sequence[View]) -> Figure:
             _map(axes, views, vectors)
             axes.set_title(title)
         handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="lower center", ncols=len(views), markerscale=2.5)
+        legend = figure.legend(handles, labels, loc="lower center", ncols=len(views))
+        for handle in legend.legend_handles:
+            handle.set_sizes([50])  # type: ignore[union-attr]  # the points of a scatter
         figure.tight_layout(rect=(0, 0.06, 1, 1))
     return figure
 
@@ -136,9 +141,10 @@ def _map(axes: Axes, views: Sequence[View], vectors: str) -> None:
     share = (scales[:2].square() / scales.square().sum()).tolist()
     for (first, a), (second, b) in combinations(list(zip(views, points, strict=True)), 2):
         _link(axes, first, a, second, b)
+    size = max(9.0, min(30.0, 3000 / len(joined)))
     for view, xy, colour in zip(views, points, COLOURS, strict=False):
         axes.scatter(
-            xy[:, 0], xy[:, 1], s=9, color=colour, alpha=0.55, linewidths=0, label=view.name, zorder=2
+            xy[:, 0], xy[:, 1], s=size, color=colour, alpha=0.6, linewidths=0, label=view.name, zorder=2
         )
     axes.set_xlabel(f"first component, {share[0]:.0%} of variance")
     axes.set_ylabel(f"second component, {share[1]:.0%}")
@@ -190,5 +196,6 @@ def _tick(axes: Axes, names: Sequence[str]) -> None:
         axes.set_xticks([])
         axes.set_yticks([])
         return
-    axes.set_xticks(range(len(names)), names, rotation=90, fontsize=6.5)
-    axes.set_yticks(range(len(names)), names, fontsize=6.5)
+    size = 8.5 if len(names) <= HEAT_CELLS // 2 else 6.5
+    axes.set_xticks(range(len(names)), names, rotation=90, fontsize=size)
+    axes.set_yticks(range(len(names)), names, fontsize=size)

@@ -40,6 +40,14 @@ def test_features_of_a_text_file(tmp_path: Path) -> None:
     assert "1 items left out" in result.output
 
 
+def test_progress_has_a_rate_and_a_mistake_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "texts.txt").write_text("a dog\na cat\n")
+    assert "/s" in extract(tmp_path, "one", 0).output
+    missing = isthmus("train", tmp_path / "no.toml", "--output", tmp_path / "out")
+    assert len(missing.output.splitlines()) == 1
+    assert missing.output.startswith("error no recipe file")
+
+
 def test_features_needs_one_encoder(tmp_path: Path) -> None:
     (tmp_path / "t.txt").write_text("a\n")
     result = isthmus(

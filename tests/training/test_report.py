@@ -69,8 +69,9 @@ def test_it_tells_verdict_figures_chance_recipe_seed_and_machine(tmp_path: Path)
         "clip/image → clap/audio",
         "chance 2.5",
         "1 h 07 min",
-        "&#34;seed&#34;: 7",
+        "seed = 7",
         "x86_64",
+        "40 queries × 40 targets",
     ):
         assert told in page
     assert "None" not in page
