@@ -180,7 +180,7 @@ class LinearNormRelu(Projector):
 class Centre(Projector):
     """Subtract a mean and rescale to unit length: closes most of a modality gap at no cost.
 
-    State dict: `mean` [dim].
+    Equation 11 of docs/training.md. State dict: `mean` [dim].
     """
 
     kind = "centre"

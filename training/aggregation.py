@@ -40,7 +40,7 @@ def aggregate(
         weighting: `soft` (softmax over all keys), `top_k` (softmax over the `top_k` nearest) or `hard`
             (the nearest alone).
         temperature: τ1.
-        top_k: how many keys `top_k` keeps; no more than M.
+        top_k: how many keys `top_k` keeps; all where there are fewer.
         dtype: float32, or bfloat16 to multiply in that precision where the device has it (CUDA). Logits
             and sums are float32 either way; the CPU multiplies in float32 always.
         blocks: rows of queries and of keys a block; the default suits the device.

@@ -32,6 +32,7 @@ def save_checkpoint(
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
     tensors |= {f"extra.{name}": value for name, value in extra.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
     staging = path.with_suffix(".writing")
     save_file(
         {name: value.detach().cpu().contiguous() for name, value in tensors.items()},

@@ -1,7 +1,8 @@
 """C-MCR: two projectors take a base and a leaf space into a new one, to be read beside the paper.
 
 Given pseudo-pairs, gives the loss; once trained, its two projectors are a connector's heads. Equations
-2 and 4 to 7 of docs/training.md; source: C-MCR (arXiv 2305.14381, NeurIPS 2023).
+2 and 4 to 7 of docs/training.md, and 12 where a recipe asks for it; source: C-MCR (arXiv 2305.14381, NeurIPS
+2023).
 """
 
 import torch

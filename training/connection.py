@@ -19,11 +19,12 @@ from training.assembly import Assembly, Provenance
 from training.closed_form import choose_penalty, ridge
 from training.cmcr import CMCR
 from training.exmcr import ExMCR
+from training.feature_set import unit_rows
 from training.parallel import Group
 from training.pseudo_pair_store import PseudoPairStore, content_hash
 from training.pseudo_pairs import Memories, Role, concatenate
 from training.recipe import Recipe
-from training.trainer import Model, Progress, RealPairs, Trainer
+from training.trainer import Model, Progress, RealPairs, Trainer, batch_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,11 @@ def connect(
     native = Memories(**{role: unit_rows(name, features[name]) for role, name in roles.items()})
     _check_same_items(roles, native)
     assemble = Assembly(recipe, roles, native, provenance or Provenance())
+    real = _real(recipe, roles, assemble, real_pairs or {})
+    ensemble = recipe.connection.ensemble or (recipe.pseudo_pairs.queries,)
+    if recipe.method in ("exmcr", "cmcr"):
+        for queries in ensemble:
+            batch_rows(recipe.optim, sum(native.rows(query) for query in queries), group)
     memories = assemble.memories
     fit = (memories.leaf_overlap, memories.base_overlap)
     start = ridge(*fit, choose_penalty(*fit, recipe.ridge, recipe.optim.seed))
@@ -78,11 +84,10 @@ def connect(
     if recipe.method in ("ridge", "procrustes"):
         return Connection(baselines[recipe.method], baselines, [])
 
-    real = _real(recipe, roles, assemble, real_pairs or {})
     store = store or PseudoPairStore()
     members: list[Model] = []
     histories = []
-    for index, queries in enumerate(recipe.connection.ensemble or (recipe.pseudo_pairs.queries,)):
+    for index, queries in enumerate(ensemble):
         if group.rank > 0:
             group.wait()  # for the first process to store the pools
         pairs = concatenate([store.pool(memories, q, recipe.pseudo_pairs) for q in queries])
@@ -103,26 +108,6 @@ def connect(
         histories.append(trainer.run())
         members.append(model.cpu())
     return Connection(assemble.trained(members, start), baselines, histories)
-
-
-def unit_rows(name: str, vectors: Tensor) -> Tensor:
-    """Check native vectors and give them as float32 [N, dim], exactly of unit length.
-
-    Raises `ConfigError` for fewer than two rows, values that are not finite, or zero vectors.
-    """
-    if vectors.ndim != 2 or len(vectors) < 2:
-        shape = list(vectors.shape)
-        raise ConfigError(f"{name} has shape {shape}: need [items, dimensions] with two items or more")
-    vectors = vectors.float()
-    lengths = vectors.norm(dim=1)
-    bad = (~lengths.isfinite() | (lengths == 0)).nonzero().flatten()
-    if len(bad):
-        raise ConfigError(
-            f"{name}: {len(bad)} of {len(vectors)} vectors are zero or hold NaN or infinity, the first "
-            f"at row {int(bad[0])}; extract these features again"
-        )
-    unit: Tensor = vectors / lengths[:, None]
-    return unit
 
 
 def _check_same_items(roles: Mapping[Role, str], native: Memories) -> None:

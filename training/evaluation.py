@@ -25,12 +25,15 @@ from training.views import Classes, DatasetViews, View, read_feature_sets, views
 
 UNIFIED = "unified"
 
+TASKS = ("retrieval by item", "retrieval by label", "zero-shot", "modality gap", "space preserved")
+"""What is measured, in the order it is told."""
+
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
     """One line of an evaluation.
 
-    `task`: retrieval by item, retrieval by label, zero-shot, modality gap or base preserved.
+    `task`: one of `TASKS`.
     `vectors`: `unified`, or the name of the native space measured for comparison.
     """
 
@@ -135,7 +138,7 @@ def measure(
     """Measure every pair of views, zero-shot classification, gaps, and what is left of each native space.
 
     Two views are compared by item where they share ids, and by label where they share labels; in their
-    common native space too where the unified vectors are not those.
+    common native space too where the unified vectors are not those. Intervals draw the views' clusters.
     """
     lines: list[Measurement] = []
     for first, second in combinations(views, 2):
@@ -143,41 +146,51 @@ def measure(
         moved = not (torch.equal(first.native, first.unified) and torch.equal(second.native, second.unified))
         if first.space == second.space and moved:
             sides.append((f"native {first.space}", first.native, second.native))
+        drawn = first.clusters(), second.clusters()
         for vectors, a, b in sides:
-            for task, rows in _relations(first, second):
-                both = retrieval_both_ways(a[rows[0]], b[rows[1]], *rows[2:], resamples=resamples, seed=seed)
+            for task, rows in relations(first, second):
+                both = retrieval_both_ways(
+                    a[rows[0]],
+                    b[rows[1]],
+                    *rows[2:],
+                    clusters=([drawn[0][i] for i in rows[0]], [drawn[1][i] for i in rows[1]]),
+                    resamples=resamples,
+                    seed=seed,
+                )
                 whats = (f"{first.name} → {second.name}", f"{second.name} → {first.name}")
                 for what, result in zip(whats, both, strict=True):
                     lines.append(_retrieval_line(dataset, task, what, vectors, result))
-            gap = {"distance": modality_gap(a, b)}
+            gap = {"distance": modality_gap(a, b, clusters=drawn, resamples=resamples, seed=seed)}
             lines.append(Measurement(dataset, "modality gap", f"{first.name} – {second.name}", vectors, gap))
     for view in views:
         if classes is not None and (line := _zero_shot_line(dataset, view, classes, resamples, seed)):
             lines.append(line)
     for view in views:
         if len(view.native) > 2:
-            kept = preservation(view.native, view.unified, seed=seed)
+            kept = preservation(
+                view.native, view.unified, clusters=view.clusters(), resamples=resamples, seed=seed
+            )
             what = f"{view.space} {view.name.removeprefix(f'{view.space}/')}"
             lines.append(
                 Measurement(dataset, "space preserved", what, UNIFIED, kept.figures(), {"items": kept.items})
             )
-    return lines
+    return sorted(lines, key=lambda line: TASKS.index(line.task))
 
 
 Rows = tuple[list[int], list[int], list[str], list[str]]
 
 
-def _relations(first: View, second: View) -> list[tuple[str, Rows]]:
+def relations(first: View, second: View) -> list[tuple[str, Rows]]:
     """How two views can be compared: the rows of each that count, and what makes them equal."""
-    relations: list[tuple[str, Rows]] = []
+    found: list[tuple[str, Rows]] = []
     if len(set(first.ids) & set(second.ids)) > 1:
         everything = (list(range(len(first.ids))), list(range(len(second.ids))))
-        relations.append(("retrieval by item", (*everything, list(first.ids), list(second.ids))))
+        found.append(("retrieval by item", (*everything, list(first.ids), list(second.ids))))
     if len({*first.labels} & {*second.labels} - {None}) > 1:
         labelled = [[i for i, label in enumerate(v.labels) if label is not None] for v in (first, second)]
         labels = [[str(v.labels[i]) for i in rows] for v, rows in zip((first, second), labelled, strict=True)]
-        relations.append(("retrieval by label", (labelled[0], labelled[1], labels[0], labels[1])))
-    return relations
+        found.append(("retrieval by label", (labelled[0], labelled[1], labels[0], labels[1])))
+    return found
 
 
 def _retrieval_line(dataset: str, task: str, what: str, vectors: str, result: Retrieval) -> Measurement:
@@ -195,6 +208,14 @@ def _zero_shot_line(
     if not labelled or view.name.endswith("text"):
         return None
     labels = torch.tensor([rows[str(view.labels[i])] for i in labelled])
-    result = zero_shot(view.unified[labelled], classes.vectors, labels, resamples=resamples, seed=seed)
+    clusters = view.clusters()
+    result = zero_shot(
+        view.unified[labelled],
+        classes.vectors,
+        labels,
+        clusters=[clusters[i] for i in labelled],
+        resamples=resamples,
+        seed=seed,
+    )
     counts = {"items": result.items, "classes": result.classes}
     return Measurement(dataset, "zero-shot", view.name, UNIFIED, result.figures(), counts)

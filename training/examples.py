@@ -32,6 +32,8 @@ class Example:
     """Row of `source`, where it stacks several."""
     span: tuple[float, float] | None = None
     """Start and end in `source`, in seconds."""
+    group: str | None = None
+    """What it was made from, where others were too: a recording, a mesh. Intervals draw groups whole."""
 
     def item(self, root: Path | None = None) -> Item:
         """The example as a feature set keeps it, its path relative to `root` where it lies below."""
@@ -48,6 +50,8 @@ class Example:
             item["row"] = self.row
         if self.span is not None:
             item["span"] = list(self.span)
+        if self.group is not None:
+            item["group"] = self.group
         return item
 
 

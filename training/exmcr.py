@@ -1,7 +1,8 @@
 """Ex-MCR: projectors take a leaf space into an untouched base space, to be read beside the paper.
 
 Given pseudo-pairs, gives the loss; once trained, f_l and f_m are a connector's projectors. Equations 2,
-4 and 8 to 10 of docs/training.md; source: Ex-MCR (arXiv 2310.08884, NeurIPS 2024).
+4 and 8 to 10 of docs/training.md, and 12 where a recipe asks for it; source: Ex-MCR (arXiv 2310.08884,
+NeurIPS 2024).
 """
 
 import torch

@@ -26,7 +26,7 @@ from connectors.staged_directory import staged_directory
 MANIFEST_FILE, VECTORS_FILE, ITEMS_FILE = "manifest.json", "vectors.npy", "items.jsonl"
 
 Item = dict[str, Any]
-"""One row of items.jsonl: `id`, `source` (a file) or `text`, and `label` where one is known."""
+"""One row of items.jsonl: `id`, `source` (a file) or `text`; `label` and `group` where they are known."""
 
 
 class EncoderReference(BaseModel):
@@ -89,7 +89,10 @@ def open_feature_set(directory: Path | str, *, verify: bool = True) -> FeatureSe
     path = Path(directory)
     absent = [n for n in (MANIFEST_FILE, VECTORS_FILE, ITEMS_FILE) if not (path / n).is_file()]
     if absent:
-        raise MissingFiles(f"{path} is not a feature set: {', '.join(absent)} not found in it")
+        raise MissingFiles(
+            f"{path} is not a feature set ({', '.join(absent)} not found in it): make one with "
+            "`isthmus features`"
+        )
     try:
         manifest = FeatureSetManifest.model_validate_json((path / MANIFEST_FILE).read_bytes())
     except ValidationError as error:
@@ -142,3 +145,23 @@ def write_feature_set(
         (staging / ITEMS_FILE).write_bytes(written)
         (staging / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=2) + "\n")
     return open_feature_set(directory)
+
+
+def unit_rows(name: str, vectors: Tensor) -> Tensor:
+    """Check native vectors and give them as float32 [N, dim], exactly of unit length.
+
+    Raises `ConfigError` for fewer than two rows, values that are not finite, or zero vectors.
+    """
+    if vectors.ndim != 2 or len(vectors) < 2:
+        shape = list(vectors.shape)
+        raise ConfigError(f"{name} has shape {shape}: need [items, dimensions] with two items or more")
+    vectors = vectors.float()
+    lengths = vectors.norm(dim=1)
+    bad = (~lengths.isfinite() | (lengths == 0)).nonzero().flatten()
+    if len(bad):
+        raise ConfigError(
+            f"{name}: {len(bad)} of {len(vectors)} vectors are zero or hold NaN or infinity, the first "
+            f"at row {int(bad[0])}; extract these features again"
+        )
+    unit: Tensor = vectors / lengths[:, None]
+    return unit

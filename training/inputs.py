@@ -108,7 +108,7 @@ def _example(row: Mapping[str, Any], manifest: Path, line: int, modality: Modali
     if not isinstance(value, str):
         raise ConfigError(f"{manifest}, line {line} has no {' or '.join(keys)}, as {modality} items must")
     name = str(row.get("id") or (line if modality == "text" else value))
-    label = None if row.get("label") in (None, "") else str(row["label"])
+    label, group = (None if row.get(key) in (None, "") else str(row[key]) for key in ("label", "group"))
     if modality == "text":
-        return Example(name, text=value, label=label)
-    return Example(name, source=manifest.parent / value, label=label)
+        return Example(name, text=value, label=label, group=group)
+    return Example(name, source=manifest.parent / value, label=label, group=group)

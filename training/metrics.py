@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from connectors.errors import ConfigError
-from training.ranking import BLOCK_SCORES, Standing, chance, standing
+from training.bootstrap import Array, correlation_interval, difference_interval, intervals
+from training.ranking import BLOCK_SCORES, chance, standing
 
 PAIRS = 20_000
 """Pairs of items whose cosines are correlated before and after: a standard error below 0.01."""
@@ -102,7 +103,7 @@ def retrieval(
 
     Ids may name items (one or several captions an image) or classes; without any, row i matches row i.
     Queries that no target is relevant to are left out and counted. `clusters` [n] names what the
-    bootstrap draws, such as the image that five caption queries share; by default the queries.
+    bootstrap draws, such as the recording that several clips were cut from; by default the queries.
     Raises `ConfigError` for embeddings that are not finite or ids that do not fit them.
     """
     query_codes, target_codes = _codes(query_ids, target_ids, len(queries), len(targets))
@@ -115,11 +116,12 @@ def retrieval(
     chosen = query_codes[answerable]
     got = standing(queries[answerable.to(queries.device)], targets, chosen, target_codes, depths)
     luck = chance(counts[chosen], len(targets), depths)
-    names = _encode(clusters)[answerable] if clusters is not None else torch.arange(len(chosen))
-    intervals = _bootstrap(got, names, resamples, seed)
+    names = _clusters(clusters, len(queries))[answerable]
+    values = {**{f"R@{k}": got.recall[k] for k in depths}, "mAP": got.average_precision, "MedR": got.rank}
+    ends = intervals(values, names, resamples, seed, of=_average)
 
     def figure(value: Tensor, level: Tensor, key: str) -> Figure:
-        return Figure(float(value), float(level), *intervals[key])
+        return Figure(float(value), float(level), *ends[key])
 
     return Retrieval(
         recall={k: figure(got.recall[k].mean(), luck.recall[k].mean(), f"R@{k}") for k in depths},
@@ -137,14 +139,17 @@ def retrieval_both_ways(
     first_ids: Ids | None = None,
     second_ids: Ids | None = None,
     *,
+    clusters: tuple[Ids | None, Ids | None] = (None, None),
     resamples: int = 1000,
     seed: int = 0,
 ) -> tuple[Retrieval, Retrieval]:
-    """`retrieval` of second by first, and of first by second."""
-    return (
-        retrieval(first, second, first_ids, second_ids, resamples=resamples, seed=seed),
-        retrieval(second, first, second_ids, first_ids, resamples=resamples, seed=seed),
+    """`retrieval` of second by first, and of first by second; `clusters` of each."""
+    ways = (first, second, first_ids, second_ids), (second, first, second_ids, first_ids)
+    there, back = (
+        retrieval(*way, clusters=drawn, resamples=resamples, seed=seed)
+        for way, drawn in zip(ways, clusters, strict=True)
     )
+    return there, back
 
 
 def zero_shot(
@@ -153,17 +158,19 @@ def zero_shot(
     labels: Tensor,
     *,
     depths: Sequence[int] = (1, 3, 5),
+    clusters: Ids | None = None,
     resamples: int = 1000,
     seed: int = 0,
 ) -> ZeroShot:
     """Classify items [n, d] by the nearest class [c, d]; labels [n] are rows of `classes`.
 
-    Raises `ConfigError` for a label that is no row of `classes`, or values that are not finite.
+    The bootstrap draws `clusters` [n] of items. Raises `ConfigError` for a label that is no row of `classes`,
+    or values that are not finite.
     """
     if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < len(classes):
         raise ConfigError(f"labels must lie in 0..{len(classes) - 1}: there are {len(classes)} classes")
     ranked = retrieval(
-        items, classes, labels, torch.arange(len(classes)),
+        items, classes, labels, torch.arange(len(classes)), clusters=clusters,
         depths=[k for k in depths if k <= len(classes)], resamples=resamples, seed=seed,
     )  # fmt: skip
     return ZeroShot(ranked.recall, items=len(items), classes=len(classes))
@@ -174,24 +181,45 @@ def class_vectors(prompts: Tensor) -> Tensor:
     return F.normalize(F.normalize(prompts.float(), dim=-1).mean(1), dim=-1)
 
 
-def modality_gap(first: Tensor, second: Tensor) -> Figure:
+def modality_gap(
+    first: Tensor,
+    second: Tensor,
+    *,
+    clusters: tuple[Ids | None, Ids | None] = (None, None),
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Figure:
     """Distance between the means of two modalities' unit vectors [n, d], [m, d]; 0..2.
 
     Liang et al., "Mind the Gap", NeurIPS 2022, section 3. Its chance level is the distance to expect
-    between two samples of these sizes from one distribution, (tr S1 / n + tr S2 / m)^(1/2).
+    between two samples of these sizes from one distribution, (tr S1 / n + tr S2 / m)^(1/2). The interval is
+    that of the distance along the line through both means: drawn samples lie further apart than the means do.
     """
     _check(first, "first")
     _check(second, "second")
-    means = [F.normalize(x.double(), dim=1).mean(0) for x in (first, second)]
+    units = [F.normalize(x.double().cpu(), dim=1) for x in (first, second)]
+    means = [x.mean(0) for x in units]
     spread = [1 - float(mean @ mean) for mean in means]
     expected = spread[0] / len(first) + spread[1] / len(second)
-    return Figure(float((means[0] - means[1]).norm()), max(expected, 0.0) ** 0.5)
+    line = F.normalize(means[0] - means[1], dim=0)
+    drawn = _clusters(clusters[0], len(first)), _clusters(clusters[1], len(second))
+    ends = difference_interval(units[0] @ line, units[1] @ line, drawn, resamples, seed)
+    return Figure(float((means[0] - means[1]).norm()), max(expected, 0.0) ** 0.5, *ends)
 
 
-def preservation(before: Tensor, after: Tensor, *, k: int = 10, seed: int = 0) -> Preservation:
+def preservation(
+    before: Tensor,
+    after: Tensor,
+    *,
+    k: int = 10,
+    clusters: Ids | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Preservation:
     """Compare embeddings [n, d1] and [n, d2] of the same n > 2 items, in a base space and past it.
 
-    Raises `ConfigError` where the rows do not match or are not finite.
+    The bootstrap draws `clusters` [n] of items. Raises `ConfigError` where the rows do not match or are not
+    finite.
     """
     if len(before) != len(after) or len(before) < 3:
         raise ConfigError(f"preservation compares the same 3 or more items: {len(before)}, {len(after)}")
@@ -202,7 +230,8 @@ def preservation(before: Tensor, after: Tensor, *, k: int = 10, seed: int = 0) -
     rng = torch.Generator().manual_seed(seed)
     shuffle = torch.randperm(n, generator=rng)  # equal neighbours are then picked in no file's order
     old, new = (F.normalize(x.float().cpu()[shuffle], dim=1) for x in (before, after))
-    kept = 0.0
+    drawn = _clusters(clusters, n)[shuffle]
+    shares = []
     for start in range(0, n, max(1, BLOCK_SCORES // n)):
         rows = torch.arange(start, min(n, start + max(1, BLOCK_SCORES // n)))
         nearest = []
@@ -210,14 +239,22 @@ def preservation(before: Tensor, after: Tensor, *, k: int = 10, seed: int = 0) -
             scores = x[rows] @ x.T
             scores[torch.arange(len(rows)), rows] = -torch.inf
             nearest.append(scores.topk(k, dim=1).indices)
-        kept += float((nearest[0][:, :, None] == nearest[1][:, None, :]).sum()) / k
+        shares.append((nearest[0][:, :, None] == nearest[1][:, None, :]).sum((1, 2)).double() / k)
+    kept = {"kept": torch.cat(shares)}
     left = torch.randint(n, (PAIRS,), generator=rng)
     right = (left + torch.randint(1, n, (PAIRS,), generator=rng)) % n
     cosines = torch.stack([(x[left] * x[right]).sum(1).double() for x in (old, new)])
     # Rounding alone varies a constant: it correlates with nothing.
     varies = bool((cosines.std(dim=1) > 1e-6).all())
     correlation = float(torch.corrcoef(cosines)[0, 1]) if varies else float(torch.equal(*cosines))
-    return Preservation(Figure(kept / n, k / (n - 1)), Figure(correlation, 0.0), k=k, items=n)
+    ends = correlation_interval(cosines, left, right, drawn, resamples, seed) if varies else (None, None)
+    neighbours = intervals(kept, drawn, resamples, seed)["kept"]
+    return Preservation(
+        Figure(float(kept["kept"].mean()), k / (n - 1), *neighbours),
+        Figure(correlation, 0.0, *ends),
+        k=k,
+        items=n,
+    )
 
 
 def _check(vectors: Tensor, name: str) -> None:
@@ -253,29 +290,15 @@ def _codes(query_ids: Ids | None, target_ids: Ids | None, n: int, m: int) -> tup
     return codes[:n], codes[n:]
 
 
-def _bootstrap(
-    got: Standing, clusters: Tensor, resamples: int, seed: int
-) -> dict[str, tuple[float, float] | tuple[None, None]]:
-    """95 % percentile intervals, drawing whole clusters of queries with replacement."""
-    values = {f"R@{k}": v for k, v in got.recall.items()} | {"mAP": got.average_precision}
-    names = [*values, "MedR"]
-    if not resamples:
-        return dict.fromkeys(names, (None, None))
-    table = torch.stack([*values.values(), got.rank]).cpu().numpy()
-    order = np.argsort(clusters.numpy(), kind="stable")
-    table = table[:, order]
-    sizes = np.bincount(clusters.numpy())
-    sizes = sizes[sizes > 0]
-    starts = np.cumsum(sizes) - sizes
-    rng = np.random.default_rng(seed)
-    draws = np.empty((len(names), resamples))
-    for i in range(resamples):
-        drawn = rng.integers(len(sizes), size=len(sizes))
-        offsets = np.arange(sizes[drawn].sum()) - np.repeat(
-            np.cumsum(sizes[drawn]) - sizes[drawn], sizes[drawn]
-        )
-        sample = table[:, np.repeat(starts[drawn], sizes[drawn]) + offsets]
-        draws[:-1, i] = sample[:-1].mean(1)
-        draws[-1, i] = np.median(sample[-1])
-    low, high = np.quantile(draws, (0.025, 0.975), axis=1)
-    return {name: (float(low[j]), float(high[j])) for j, name in enumerate(names)}
+def _clusters(clusters: Ids | None, rows: int) -> Tensor:
+    """Clusters as codes, int64 [rows]; every row its own where none are given."""
+    if clusters is None:
+        return torch.arange(rows)
+    if len(clusters) != rows:
+        raise ConfigError(f"one cluster a row: {len(clusters)} clusters for {rows} rows")
+    return _encode(clusters)
+
+
+def _average(name: str, drawn: Array) -> float:
+    """What a figure is of its queries: the median of ranks, the mean of anything else."""
+    return float(np.median(drawn)) if name == "MedR" else float(drawn.mean())

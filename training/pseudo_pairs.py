@@ -25,6 +25,9 @@ ROLES: tuple[Role, ...] = ("base_overlap", "base_other", "leaf_overlap", "leaf_o
 Query: TypeAlias = Literal["overlap", "leaf", "base"]
 """Which modality asks: the overlapping one, the leaf's other one or the base's other one."""
 
+ASKING: dict[Query, Role] = {"overlap": "base_overlap", "leaf": "leaf_other", "base": "base_other"}
+"""Whose rows a query's pool has (the overlap's are the same items in both spaces)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Memories:
@@ -43,8 +46,12 @@ class Memories:
         """The mean of each memory, [dim]: where its modality sits in its space."""
         return {role: getattr(self, role).float().mean(0) for role in ROLES}
 
+    def rows(self, query: Query) -> int:
+        """How many pseudo-pairs a query's pool has: one for each item that asks."""
+        return len(getattr(self, ASKING[query]))
+
     def centred(self) -> "Memories":
-        """Each memory about its own mean, normalised again: no modality gap is left."""
+        """Equation 11 on each memory: about its own mean, normalised again. No modality gap is left."""
         means = self.means()
         moved = {role: F.normalize(getattr(self, role) - means[role], dim=1) for role in ROLES}
         return Memories(**moved)
@@ -95,9 +102,9 @@ def make_pseudo_pairs(
     """Equation 3: the pool whose queries are one modality (options as `aggregate` has them).
 
     - overlap: t^I, t^A as they are; v~ = agg(t^I, V, V); a~ = agg(t^A, A, A)
-    - leaf: w = sm(a T^Aᵀ / τ1) reads t~^A = w T^A and t~^I = w T^I, the same weights since the texts are
-      the same; then v~ = agg(t~^I, V, V)
-    - base: the mirror image; w = sm(v T^Iᵀ / τ1), then a~ = agg(t~^A, A, A)
+    - leaf: w = softmax(a T^Aᵀ / τ1) reads t~^A = normalize(w T^A) and t~^I = normalize(w T^I), the same
+      weights since the texts are the same; then v~ = agg(t~^I, V, V)
+    - base: the mirror image; w = softmax(v T^Iᵀ / τ1) reads both, then a~ = agg(t~^A, A, A)
     """
     m = memories
 

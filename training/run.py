@@ -7,27 +7,27 @@ started again.
 """
 
 import json
-import platform
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from connectors.connector import Connector, blend
 from connectors.errors import ConfigError, FingerprintMismatch
+from connectors.precision import choose_device
 from training.assembly import Provenance
 from training.connection import Connection, connect
-from training.evaluation import Measurement, measure
-from training.feature_set import FeatureSet, open_feature_set
+from training.evaluation import Measurement, measure, relations
+from training.feature_set import FeatureSet, open_feature_set, unit_rows
+from training.hardware import hardware
 from training.parallel import Group
 from training.pseudo_pair_store import PseudoPairStore
 from training.recipe import Recipe
 from training.trainer import Progress
-from training.views import View, views_of_features
+from training.views import View, stored_view, views_of_features
 
 RUN_FILE = "run.json"
 TRAINED = "connector"
@@ -61,7 +61,7 @@ def run(
     output: Path,
     *,
     pseudo_pairs: Path | None = None,
-    device: torch.device | str | None = None,
+    device: str | None = None,
     on_phase: Callable[[str], None] = lambda phase: None,
     on_step: Callable[[Progress], None] | None = None,
 ) -> Run:
@@ -87,16 +87,16 @@ def run(
         raise ConfigError(f"{output} exists: choose another --output, or remove it")
     seconds: dict[str, float] = {}
     with Group() as group:
-        where = torch.device(device) if device is not None else group.device
+        where = group.device if device is None else choose_device(device)
         on_phase("reading features")
         sets = _open(recipe.features)
-        recipe.roles(sets)
+        roles = recipe.roles(sets)
         real, judged = _open(recipe.real_pairs), _open(recipe.evaluation)
         _check_overlap(recipe, sets)
         _check_rows(real)
+        _check_judged(recipe, {name: sets[name].manifest.dim for name in roles.values()}, judged)
         provenance = _provenance(sets, real, judged)
         checkpoints = output.with_name(output.name + ".checkpoints")
-        checkpoints.mkdir(parents=True, exist_ok=True)
         begun = time.monotonic()
         on_phase("pseudo-pairs and training")
         connection = connect(
@@ -125,7 +125,7 @@ def run(
         if group.rank == 0:
             views = views_of_features([connection.connector], list(judged.values()))
             _write(made, recipe, output, views)
-            shutil.rmtree(checkpoints)
+            shutil.rmtree(checkpoints, ignore_errors=True)
     return made
 
 
@@ -137,7 +137,9 @@ def _views(recipe: Recipe, system: Connector, judged: Mapping[str, FeatureSet]) 
     if recipe.connection.blend and base is not None and leaf is not None and base.ids == leaf.ids:
         mixed = blend(base.unified, leaf.unified, recipe.connection.blend)
         space = f"{recipe.base}+{recipe.leaf}"
-        views.append(View(f"{space}/{recipe.overlap}", space, mixed, mixed, base.ids, base.labels))
+        views.append(
+            View(f"{space}/{recipe.overlap}", space, mixed, mixed, base.ids, base.labels, base.groups)
+        )
     return views
 
 
@@ -145,7 +147,6 @@ def score(recipe: Recipe, lines: Sequence[Measurement]) -> float:
     """The figure a run is judged by: mean mAP between the leaf's modalities and the base's.
 
     The leaf's own modality alone counts where it is among them: its overlapping one was trained on.
-    Raises `ConfigError` where [evaluation] compares no leaf modality with a base modality.
     """
     found: dict[str, float] = {}
     for line in lines:
@@ -156,11 +157,6 @@ def score(recipe: Recipe, lines: Sequence[Measurement]) -> float:
                 found[f"{line.task} {line.what}"] = line.figures["mAP"].value
     own = {what: value for what, value in found.items() if f"{recipe.leaf}/{recipe.overlap}" not in what}
     chosen = list((own or found).values())
-    if not chosen:
-        raise ConfigError(
-            f"[evaluation] compares nothing of {recipe.leaf} with anything of {recipe.base}: name two "
-            "feature sets, one of each, with ids or labels in common"
-        )
     return sum(chosen) / len(chosen)
 
 
@@ -171,7 +167,9 @@ def _open(paths: Mapping[str, Path]) -> dict[str, FeatureSet]:
         features = open_feature_set(path)
         found = f"{features.manifest.space}/{features.manifest.modality}"
         if found != name:
-            raise ConfigError(f'the recipe calls {path} "{name}", but it holds {found}')
+            raise ConfigError(
+                f'the recipe calls {path} "{name}", but it holds {found}: name it so, or give another path'
+            )
         sets[name] = features
     return sets
 
@@ -188,6 +186,33 @@ def _check_rows(sets: Mapping[str, FeatureSet]) -> None:
         raise ConfigError(
             f"{counts} are features of different items: extract both from the same input, and leave "
             "out of both what was skipped in one"
+        )
+
+
+def _check_judged(recipe: Recipe, dims: Mapping[str, int], judged: Mapping[str, FeatureSet]) -> None:
+    """Refuse [evaluation] sets that could not be projected or compared once the training is done.
+
+    `dims`: dimensions of the vectors that are trained on, by 'space/modality'.
+    """
+    views: dict[str, list[View]] = {recipe.base: [], recipe.leaf: []}
+    for name, features in judged.items():
+        if name not in dims:
+            raise ConfigError(
+                f"[evaluation] names {name}, but this recipe makes heads for {', '.join(dims)} only: "
+                "leave it out"
+            )
+        if features.manifest.dim != dims[name]:
+            raise ConfigError(
+                f"{features.path} holds {name} vectors of {features.manifest.dim} dimensions, [features] "
+                f"those of {dims[name]}: extract both with the same encoder"
+            )
+        native = unit_rows(f"[evaluation] {name}", features.tensor())
+        views[features.manifest.space].append(stored_view(features, native, native))
+    pairs = product(views[recipe.base], views[recipe.leaf])
+    if judged and not any(relations(*pair) for pair in pairs):
+        raise ConfigError(
+            f"[evaluation] compares nothing of {recipe.leaf} with anything of {recipe.base}: name two "
+            "feature sets, one of each, with ids or labels in common"
         )
 
 
@@ -222,12 +247,7 @@ def _write(made: Run, recipe: Recipe, output: Path, views: Sequence[View]) -> No
         },
         "losses": made.connection.histories,
         "seconds": dict(made.seconds),
-        "machine": {
-            "processor": platform.machine(),
-            "threads": torch.get_num_threads(),
-            "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-            "torch": torch.__version__,
-        },
+        "machine": hardware(),
     }
     (output / RUN_FILE).write_text(json.dumps(record) + "\n", encoding="utf-8")
     from training.report import Report, write_report

@@ -78,12 +78,7 @@ class Trainer:
         self.real, self.checkpoint, self.fingerprint = real, checkpoint, fingerprint
         self.on_step = on_step
         self.device = next(model.parameters()).device
-        self.batch = min(options.batch_size, len(pairs)) // group.size * group.size
-        if self.batch < 2 * group.size:
-            raise ConfigError(
-                f"a batch of {self.batch} rows over {group.size} processes: each needs two or more "
-                "(raise optim.batch_size, or give feature sets of more items)"
-            )
+        self.batch = batch_rows(options, len(pairs), group)
         self.steps_per_epoch = len(pairs) // self.batch
         self.steps = self.steps_per_epoch * options.epochs
         self.optimizer = torch.optim.AdamW(
@@ -181,6 +176,20 @@ class Trainer:
                 optimizer=self.optimizer,
                 extra=self.history | averages,
             )
+
+
+def batch_rows(options: OptimOptions, rows: int, group: Group) -> int:
+    """Rows a step, of `rows` pseudo-pairs over the processes of a group.
+
+    Raises `ConfigError` where that leaves a process fewer than the two that a contrast needs.
+    """
+    batch = min(options.batch_size, rows) // group.size * group.size
+    if batch < 2 * group.size:
+        raise ConfigError(
+            f"a batch of {batch} rows over {group.size} processes: each needs two or more "
+            "(raise optim.batch_size, or give feature sets of more items)"
+        )
+    return batch
 
 
 def schedule(step: int, steps: int, warmup: float) -> float:

@@ -4,8 +4,9 @@
 through connectors alone. Evaluation and the report take nothing else.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -17,14 +18,17 @@ from connectors.modality import Modality
 from connectors.space import UnifiedSpace
 from training.encoding import Skipped, encoded_batches
 from training.examples import Example
-from training.feature_set import FeatureSet, open_feature_set
+from training.feature_set import FeatureSet, open_feature_set, unit_rows
 from training.metrics import class_vectors
 from training.readers import Dataset
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """The embeddings of one modality: `native` [n, d] and `unified` [n, dim], with ids and labels a row."""
+    """The embeddings of one modality: `native` [n, d] and `unified` [n, dim], with ids and labels a row.
+
+    `groups`: what each row was made from, where several were (see `Example`); by default nothing is known.
+    """
 
     name: str
     space: str
@@ -32,6 +36,12 @@ class View:
     unified: Tensor
     ids: Sequence[str]
     labels: Sequence[str | None]
+    groups: Sequence[str | None] = ()
+
+    def clusters(self) -> list[str]:
+        """What the bootstrap draws whole: each row's group, or where it has none the item it belongs to."""
+        groups = self.groups or [None] * len(self.ids)
+        return [name if group is None else group for name, group in zip(self.ids, groups, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +109,7 @@ class DatasetViews:
             unified=self.space.project(modality, vectors),
             ids=[example.id for example, _ in kept],
             labels=[example.label for example, _ in kept],
+            groups=[example.group for example, _ in kept],
         )
 
     def _encode(self, modality: Modality, examples: Sequence[Example]) -> list[Tensor | None]:
@@ -142,7 +153,10 @@ def read_feature_sets(root: Path) -> list[FeatureSet]:
 def views_of_features(connectors: Sequence[Connector], sets: Sequence[FeatureSet]) -> list[View]:
     """Views of stored native vectors, for those that a connector has a head for.
 
-    Raises `FingerprintMismatch` where a set comes from another encoder than the connector was trained on.
+    Where several are of one space and modality, their folders tell them apart.
+
+    Raises `FingerprintMismatch` where a set comes from another encoder than the connector was trained on,
+    and `ConfigError` for vectors that are zero or not finite.
     """
     views = []
     for features in sets:
@@ -152,14 +166,23 @@ def views_of_features(connectors: Sequence[Connector], sets: Sequence[FeatureSet
             continue
         connector.check_encoders({space: features.manifest.encoder.fingerprint})
         native = features.tensor()
-        views.append(
-            View(
-                name=f"{space}/{modality}",
-                space=space,
-                native=native,
-                unified=connector.project(space, modality, native),
-                ids=[str(item["id"]) for item in features.items],
-                labels=[item.get("label") for item in features.items],
-            )
-        )
-    return views
+        unit_rows(str(features.path), native)
+        views.append((features, stored_view(features, native, connector.project(space, modality, native))))
+    times = Counter(view.name for _, view in views)
+    return [
+        view if times[view.name] == 1 else replace(view, name=f"{view.name} ({features.path.name})")
+        for features, view in views
+    ]
+
+
+def stored_view(features: FeatureSet, native: Tensor, unified: Tensor) -> View:
+    """The view of a feature set's items, given its vectors."""
+    return View(
+        name=f"{features.manifest.space}/{features.manifest.modality}",
+        space=features.manifest.space,
+        native=native,
+        unified=unified,
+        ids=[str(item["id"]) for item in features.items],
+        labels=[item.get("label") for item in features.items],
+        groups=[item.get("group") for item in features.items],
+    )

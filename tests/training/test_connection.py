@@ -4,6 +4,8 @@ import torch
 from connectors.connector import load_connector
 from connectors.errors import ConfigError
 from training.connection import connect
+from training.parallel import Group
+from training.pseudo_pair_store import PseudoPairStore
 from training.recipe import load_recipe
 from training.simulate import World, simulate
 
@@ -122,6 +124,34 @@ def test_a_killed_run_goes_on_from_its_checkpoint(tmp_path):
 
     audio = SIMULATION.test["leaf_other"]
     torch.testing.assert_close(resumed.project("clap", "audio", audio), whole.project("clap", "audio", audio))
+
+
+def test_any_two_spaces_with_a_modality_in_common_are_connected_by_config_alone():
+    """Wav2CLIP to ImageBind by their sounds, say: neither the names nor the modalities mean anything."""
+    names = {
+        "base_overlap": "bind/audio",
+        "leaf_overlap": "wav/audio",
+        "base_other": "bind/point_cloud",
+        "leaf_other": "wav/image",
+    }
+    given = {name: getattr(SIMULATION.memories, role) for role, name in names.items()}
+    chosen = {"base": "bind", "leaf": "wav", "overlap": "audio"}
+    connector = connect(load_recipe("exmcr-paper", {**chosen, "optim": {"epochs": 1}}), given).connector
+
+    assert connector.manifest.heads["wav/image"] == ["f_l", "f_m"]
+    assert connector.is_identity("bind", "point_cloud")
+
+
+def test_a_batch_that_no_process_can_contrast_is_refused_before_pseudo_pairs_are_made(tmp_path):
+    class Four(Group):
+        def __init__(self):
+            super().__init__()
+            self.size = 4
+
+    store = PseudoPairStore(tmp_path / "pools")
+    with pytest.raises(ConfigError, match="raise optim"):
+        connect(recipe(optim={"batch_size": 7}), features(), store=store, group=Four())
+    assert not (tmp_path / "pools").exists()
 
 
 def broken(**replaced):

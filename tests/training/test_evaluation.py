@@ -16,7 +16,7 @@ from connectors.connector import Connector, ConnectorManifest
 from connectors.errors import ConfigError, FingerprintMismatch
 from connectors.projectors import Linear
 from connectors.space import UnifiedSpace
-from training.evaluation import Measurement, evaluate_features, evaluate_media, measure
+from training.evaluation import TASKS, Measurement, evaluate_features, evaluate_media, measure
 from training.feature_set import EncoderReference, write_feature_set
 from training.views import Classes, View
 
@@ -102,14 +102,22 @@ def test_zero_shot_takes_the_labels_that_are_classes() -> None:
     assert line.figures["acc@1"].chance == pytest.approx(1 / 3)
 
 
-def write_features(root: Path, space: str, modality: str, vectors: Tensor, fingerprint: str = "aa") -> None:
+def write_features(
+    root: Path,
+    space: str,
+    modality: str,
+    vectors: Tensor,
+    fingerprint: str = "aa",
+    recordings: int | None = None,
+) -> None:
+    groups = [{} if recordings is None else {"group": f"r{i % recordings}"} for i in range(len(vectors))]
     write_feature_set(
         root / f"{space}-{modality}",
         space=space,
         modality=modality,  # type: ignore[arg-type]
         encoder=EncoderReference(name="tiny/one", fingerprint=f"sha256:{fingerprint}"),
         vectors=vectors,
-        items=[{"id": str(i), "label": f"c{i % 5}"} for i in range(len(vectors))],
+        items=[{"id": str(i), "label": f"c{i % 5}", **group} for i, group in enumerate(groups)],
     )
 
 
@@ -131,11 +139,65 @@ def test_a_connector_is_measured_on_feature_sets(tmp_path: Path) -> None:
     ] == pytest.approx(0.02)
 
 
+def test_intervals_draw_whole_recordings_where_the_items_name_them(tmp_path: Path) -> None:
+    """The same vectors and figures: only what is known of where they come from differs."""
+    turn = rotation()
+    connector(turn).save(tmp_path / "c")
+    sounds = normal(20)[torch.arange(200) % 20]
+    widths, values = {}, {}
+    for recordings in (20, None):
+        feats = tmp_path / f"feats-{recordings}"
+        write_features(feats, "one", "image", normal(200, seed=1), recordings=recordings)
+        write_features(feats, "two", "audio", sounds @ turn, recordings=recordings)
+        lines = evaluate_features([tmp_path / "c"], feats).measurements
+        figure = find(list(lines), "retrieval by label", "two/audio → one/image").figures["mAP"]
+        assert figure.low is not None
+        assert figure.high is not None
+        widths[recordings], values[recordings] = figure.high - figure.low, figure.value
+
+    assert values[20] == values[None]
+    assert widths[20] > 2 * widths[None]
+
+
+def test_captions_of_one_picture_are_drawn_together() -> None:
+    captions = View("text", "one", normal(4), normal(4), ["a", "a", "b", "c"], [None] * 4)
+    grouped = View("text", "one", normal(3), normal(3), ["a", "b", "c"], [None] * 3, ["x", "x", None])
+
+    assert captions.clusters() == ["a", "a", "b", "c"]
+    assert grouped.clusters() == ["x", "x", "c"]
+
+
 def test_features_of_another_encoder_are_refused(tmp_path: Path) -> None:
     write_features(tmp_path / "feats", "one", "image", normal(5))
     write_features(tmp_path / "feats", "two", "audio", normal(5), fingerprint="bb")
     connector(rotation()).save(tmp_path / "c")
     with pytest.raises(FingerprintMismatch):
+        evaluate_features([tmp_path / "c"], tmp_path / "feats")
+
+
+def test_two_sets_of_one_modality_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    turn = rotation()
+    connector(turn).save(tmp_path / "c")
+    write_features(tmp_path / "feats", "one", "image", normal(50))
+    for part in ("train", "test"):
+        write_features(tmp_path / "feats" / part, "two", "audio", normal(50) @ turn)
+        (tmp_path / "feats" / part / "two-audio").rename(tmp_path / "feats" / part / f"{part}-audio")
+    lines = evaluate_features([tmp_path / "c"], tmp_path / "feats", resamples=0).measurements
+    whats = [line.what for line in lines if line.task == "retrieval by item"]
+
+    assert "one/image → two/audio (test-audio)" in whats
+    assert len(whats) == 6 + 2  # those of one space are compared in their own space too
+    assert len(set(whats)) == 6
+    assert list(dict.fromkeys(line.task for line in lines)) == [task for task in TASKS if task != "zero-shot"]
+
+
+def test_features_that_are_no_numbers_are_refused_by_name(tmp_path: Path) -> None:
+    broken = normal(5)
+    broken[3] = torch.nan
+    write_features(tmp_path / "feats", "one", "image", normal(5))
+    write_features(tmp_path / "feats", "two", "audio", broken)
+    connector(rotation()).save(tmp_path / "c")
+    with pytest.raises(ConfigError, match=r"two-audio: 1 of 5 .* the first at row 3; extract these"):
         evaluate_features([tmp_path / "c"], tmp_path / "feats")
 
 

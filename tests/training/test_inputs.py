@@ -25,8 +25,10 @@ def test_a_jsonl_manifest_names_texts_or_files_beside_it(tmp_path: Path) -> None
         Example("x", text="a dog", label="dog"),
         Example("2", text="rain"),
     ]
-    manifest.write_text('{"source": "a/b.png", "label": 3}\n')
-    assert read_inputs(manifest, "image") == [Example("a/b.png", source=tmp_path / "a/b.png", label="3")]
+    manifest.write_text('{"source": "a/b.png", "label": 3, "group": "roll 7"}\n')
+    picture = Example("a/b.png", source=tmp_path / "a/b.png", label="3", group="roll 7")
+    assert read_inputs(manifest, "image") == [picture]
+    assert picture.item(tmp_path) == {"id": "a/b.png", "source": "a/b.png", "label": "3", "group": "roll 7"}
 
 
 def test_a_csv_manifest_does_too(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from connectors.errors import ConfigError
 from training.metrics import (
+    Figure,
     class_vectors,
     modality_gap,
     preservation,
@@ -95,6 +96,58 @@ def test_the_bootstrap_draws_clusters_whole() -> None:
     assert alone.high is not None and alone.low is not None
     assert whole.high is not None and whole.low is not None
     assert whole.high - whole.low > 1.5 * (alone.high - alone.low)
+
+
+def width(figure: Figure) -> float:
+    assert figure.low is not None
+    assert figure.high is not None
+    assert figure.low <= figure.value <= figure.high
+    return figure.high - figure.low
+
+
+def test_every_measure_draws_clusters_whole() -> None:
+    """Forty recordings cut into five clips each that hardly differ: five times fewer things than rows."""
+    recordings = torch.arange(40).repeat_interleave(5)
+
+    def clips(seed: int) -> Tensor:
+        return (normal(40, 8, seed=seed)[recordings] + 0.01 * normal(200, 8, seed=seed + 100)).contiguous()
+
+    x, y = clips(0), clips(0) + 1.2 * clips(1)
+    classes, labels = normal(6, 8, seed=2), recordings % 6
+
+    def widths(clusters: Tensor | None) -> dict[str, float]:
+        both = (clusters, clusters)
+        return {
+            "retrieval": width(retrieval_both_ways(x, y, clusters=both)[1].mean_average_precision),
+            "zero-shot": width(zero_shot(x, classes, labels, clusters=clusters).accuracy[1]),
+            "gap": width(modality_gap(x, y + 1, clusters=both)),
+            "kept": width(preservation(x, y, k=40, clusters=clusters).neighbours),
+            "correlation": width(preservation(x, y, clusters=clusters).correlation),
+        }
+
+    alone, whole = widths(None), widths(recordings)
+    for name in alone:
+        assert whole[name] > 1.5 * alone[name], name
+
+
+def test_clusters_need_not_lie_side_by_side() -> None:
+    x, y, names = normal(60, 8), normal(60, 8, seed=1), [f"recording {i % 12}" for i in range(60)]
+    order = sorted(range(60), key=lambda i: i % 12)
+    found = retrieval(x, y, clusters=names).mean_average_precision
+    sorted_found = retrieval(x[order], y[order], clusters=[names[i] for i in order]).mean_average_precision
+
+    assert found.low == pytest.approx(sorted_found.low)
+    assert found.high == pytest.approx(sorted_found.high)
+    with pytest.raises(ConfigError, match="one cluster a row: 3 clusters for 60 rows"):
+        retrieval(x, y, clusters=["a", "b", "c"])
+
+
+def test_without_resamples_there_are_no_intervals() -> None:
+    x, y = normal(30, 8), normal(30, 8, seed=1)
+    kept = preservation(x, y, resamples=0)
+    figures = [retrieval(x, y, resamples=0).recall[1], modality_gap(x, y, resamples=0)]
+    for figure in (*figures, kept.neighbours, kept.correlation):
+        assert (figure.low, figure.high) == (None, None)
 
 
 def test_the_same_seed_gives_the_same_figures() -> None:

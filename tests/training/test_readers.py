@@ -39,6 +39,10 @@ def labels(dataset: Dataset, modality: str) -> list[str | None]:
     return [example.label for example in dataset.examples[modality]]  # type: ignore[index]
 
 
+def groups(dataset: Dataset, modality: str) -> list[str | None]:
+    return [example.group for example in dataset.examples[modality]]  # type: ignore[index]
+
+
 WAV = samples.sound_file(samples.tone(0.2))
 JPG = samples.image_file(samples.picture(), "JPEG")
 CLOUD = "".join(f"{x},{x * x % 7},{x % 5},0,0,1\n" for x in range(100))
@@ -61,6 +65,7 @@ def test_esc50(tmp_path: Path) -> None:
     )
     dataset = only(read_dataset(tmp_path))
     assert labels(dataset, "audio") == ["dog", "chirping birds"]
+    assert groups(dataset, "audio") == ["100032", "100038"]
     assert dataset.classes == ("chirping birds", "dog")
 
 
@@ -78,6 +83,7 @@ def test_audiocaps_whatever_its_files_are_named_by(tmp_path: Path, name: str) ->
     assert dataset.name == "AudioCaps"
     assert ids(dataset, "audio") == ["r1nicOVtvkQ_130"]
     assert ids(dataset, "text") == ["r1nicOVtvkQ_130"] * 2
+    assert groups(dataset, "audio") == ["r1nicOVtvkQ"]
 
 
 def test_clotho(tmp_path: Path) -> None:
@@ -226,7 +232,7 @@ def test_objaverse_lvis_by_a_split_file(tmp_path: Path) -> None:
 def test_jsonl(tmp_path: Path) -> None:
     rows = [
         {"id": "7", "label": "dog", "text": ["a dog barks", "barking"], "image": "7.jpg", "audio": "7.wav"},
-        {"text": "rain"},
+        {"text": "rain", "group": "weather"},
     ]
     write(tmp_path, {"pets.jsonl": "".join(json.dumps(r) + "\n" for r in rows), "7.jpg": JPG, "7.wav": WAV})
     dataset = only(read_dataset(tmp_path / "pets.jsonl"))
@@ -234,7 +240,7 @@ def test_jsonl(tmp_path: Path) -> None:
     assert dataset.examples["text"] == [
         Example("7", text="a dog barks", label="dog"),
         Example("7", text="barking", label="dog"),
-        Example("2", text="rain"),
+        Example("2", text="rain", group="weather"),
     ]
 
 
@@ -303,3 +309,5 @@ def test_the_training_folder_gives_what_training_held_out(tmp_path: Path) -> Non
                 load(example, modality)
     assert esc.classes == ("door wood knock",)
     assert set(ids(models, "image")) == set(ids(models, "point_cloud"))
+    assert all(name.startswith("freesound:") for name in groups(esc, "audio"))
+    assert all(groups(models, modality).count(None) == 0 for modality in ("image", "point_cloud"))

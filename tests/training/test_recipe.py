@@ -17,8 +17,16 @@ def test_the_papers_values_are_those_of_the_method():
     assert len(paper.loss.contrasts) == 4
     assert (paper.loss.overlap_temperature, paper.loss.intra_weight) == (0.05, 0.1)
     assert (paper.optim.epochs, paper.optim.batch_size, paper.optim.lr) == (36, 4096, 1e-3)
+    assert (paper.loss.noise_variance, paper.loss.intra_squared) == (0.004, False)
+    assert (paper.projector.leaf_layers, paper.projector.layers, paper.projector.hidden) == (0, 2, 1024)
     assert paper.connection.centring == "none"
+    assert load_recipe("exmcr-paper-ulip").loss.noise_variance == 0.002
+    older = load_recipe("cmcr-paper")
+    assert (older.pseudo_pairs.queries, older.projector.cmcr_shape) == (("overlap",), "two_layer")
+    assert (older.optim.epochs, older.optim.batch_size, older.optim.lr) == (36, 10_240, 1e-3)
+    assert (older.loss.overlap_temperature, older.loss.other_temperature) == (0.05, 0.05)
     ulip = load_recipe("cmcr-paper-ulip")
+    assert (ulip.overlap, ulip.projector.cmcr_shape) == ("image", "one_layer")
     assert (ulip.optim.epochs, ulip.optim.batch_size, ulip.optim.lr) == (24, 8192, 5e-3)
     assert ulip.loss.noise_variance == 0.002
 

@@ -2,7 +2,6 @@ import json
 
 import pytest
 import torch
-from torch.nn import functional as F
 from typer.testing import CliRunner
 
 from connectors.connector import load_connector
@@ -188,16 +187,51 @@ def test_feature_sets_that_cannot_be_used_fail_before_any_work(
 
     with pytest.raises(error, match=message):
         run(load_recipe(recipe_file), tmp_path / "connector")
-    assert not (tmp_path / "connector").exists()
-    assert not (tmp_path / "pseudo-pairs").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["recipe.toml", "test", "train"]
 
 
-def test_evaluation_sets_with_nothing_in_common_are_refused(recipe_file, tmp_path, simulated):
-    vectors = F.normalize(torch.randn(5, 32), dim=1)
-    write(tmp_path / "test", "leaf_other", vectors, [{"id": f"x{row}", "text": ""} for row in range(5)])
+def strangers(root, vectors):
+    items = [{"id": f"x{row}", "text": ""} for row in range(5)]
+    write(root / "test", "leaf_other", vectors["leaf_other"][:5], items)
 
-    with pytest.raises(ConfigError, match="ids or labels in common"):
-        run(load_recipe(recipe_file), tmp_path / "connector")
+
+def judged_not_a_number(root, vectors):
+    write(root / "test", "leaf_other", torch.full_like(vectors["leaf_other"], torch.inf))
+
+
+def judged_narrower(root, vectors):
+    write(root / "test", "leaf_other", vectors["leaf_other"][:, :9])
+
+
+def judged_without_a_head(root, vectors):
+    ROLES["other"] = ("ulip", "image")
+    write(root / "test", "other", vectors["base_other"])
+    del ROLES["other"]
+    path = root / "recipe.toml"
+    path.write_text(
+        path.read_text().replace("[evaluation]", '[evaluation]\n"ulip/image" = "test/ulip-image"')
+    )
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (strangers, "compares nothing of clap with anything of clip: .* ids or labels in common"),
+        (judged_not_a_number, r"\[evaluation\] clap/audio: 600 of 600 .* NaN or infinity"),
+        (judged_narrower, "clap/audio vectors of 9 dimensions, .* those of 32"),
+        (judged_without_a_head, "names ulip/image, but this recipe makes heads for clip/text, "),
+    ],
+)
+def test_evaluation_sets_that_cannot_judge_fail_before_any_work(
+    recipe_file, tmp_path, simulated, spoil, message
+):
+    spoil(tmp_path, {role: getattr(simulated.memories, role) for role in ROLES})
+    phases = []
+
+    with pytest.raises(ConfigError, match=message):
+        run(load_recipe(recipe_file), tmp_path / "connector", on_phase=phases.append)
+    assert phases == ["reading features"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["recipe.toml", "test", "train"]
 
 
 @pytest.mark.parametrize("name", ["default", "cmcr-paper-ulip"])

@@ -23,8 +23,8 @@ def read_audiocaps(root: Path) -> list[Dataset]:
         clip = f"{row['youtube_id']}_{row['start_time']}"
         names = (clip, row["youtube_id"], f"Y{row['youtube_id']}", row["audiocap_id"])
         source = next((files[name] for name in names if name in files), root / "test" / f"{clip}.wav")
-        sounds.setdefault(clip, Example(clip, source=source))
-        captions.append(Example(clip, text=row["caption"]))
+        sounds.setdefault(clip, Example(clip, source=source, group=row["youtube_id"]))
+        captions.append(Example(clip, text=row["caption"], group=row["youtube_id"]))
     return [Dataset("AudioCaps", {"audio": list(sounds.values()), "text": captions})]
 
 

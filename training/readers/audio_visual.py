@@ -28,8 +28,8 @@ def read_ave(root: Path) -> list[Dataset]:
             continue
         event = f"{video}:{start}-{end}"
         source = root / "AVE" / f"{video}.mp4"
-        sounds.append(Example(event, source=source, label=category, span=span))
-        pictures.append(Example(event, source=source, label=category, span=span))
+        sounds.append(Example(event, source=source, label=category, span=span, group=video))
+        pictures.append(Example(event, source=source, label=category, span=span, group=video))
     return [Dataset("AVE", {"audio": sounds, "image": pictures})]
 
 

@@ -37,14 +37,15 @@ def _datasets(
     root: Path, clips: Sequence[Clip], pictures: Sequence[Picture], clouds: Sequence[Cloud]
 ) -> list[Dataset]:
     def clip(item: Clip, label: str) -> Example:
-        return Example(str(item.path.relative_to(root)), source=item.path, label=label or None)
+        name = str(item.path.relative_to(root))
+        return Example(name, source=item.path, label=label or None, group=item.group)
 
     def picture(item: Picture, label: str) -> Example:
         name = item.mesh or str(item.path.relative_to(root))
-        return Example(name, source=item.path, label=label or None)
+        return Example(name, source=item.path, label=label or None, group=item.group)
 
     def cloud(item: Cloud, label: str) -> Example:
-        return Example(item.mesh, source=root / CLOUDS, row=item.index, label=label or None)
+        return Example(item.mesh, source=root / CLOUDS, row=item.index, label=label or None, group=item.group)
 
     def named(*examples: Sequence[Example]) -> list[Example]:
         labels = in_use([example for part in examples for example in part])

@@ -7,9 +7,14 @@ from training.readers.reader import Dataset, Reader, in_use, read_table, words
 
 
 def read(root: Path) -> list[Dataset]:
-    """All clips; each is labelled with its category."""
+    """All clips, labelled with their category and grouped by the recording they were cut from."""
     clips = [
-        Example(row["filename"], source=root / "audio" / row["filename"], label=words(row["category"]))
+        Example(
+            row["filename"],
+            source=root / "audio" / row["filename"],
+            label=words(row["category"]),
+            group=row.get("src_file"),
+        )
         for row in read_table(root / "meta" / "esc50.csv")
     ]
     return [Dataset("ESC-50", {"audio": clips}, in_use(clips), ("This is a sound of {}.",))]

@@ -2,7 +2,8 @@
 
     {"id": "7", "label": "dog", "text": ["a dog barks", "barking"], "image": "img/7.jpg", "audio": "7.wav"}
 
-Every key is optional; a list gives several examples of the one thing. Paths are relative to the file.
+Every key is optional; a list gives several examples of the one thing, and `group` names what several things
+were made from, such as a recording. Paths are relative to the file.
 """
 
 from collections import defaultdict
@@ -23,13 +24,14 @@ def read(root: Path) -> list[Dataset]:
     path = root / FILE if root.is_dir() else root
     examples: dict[Modality, list[Example]] = defaultdict(list)
     for line, row in read_rows(path):
-        unknown = set(row) - {"id", "label", *MODALITIES}
+        unknown = set(row) - {"id", "label", "group", *MODALITIES}
         if unknown:
             raise ConfigError(
-                f"{path}, line {line}: unknown keys {sorted(unknown)}; known are id, label "
-                f"and {', '.join(MODALITIES)}"
+                f"{path}, line {line}: unknown keys {sorted(unknown)}; known are id, label, "
+                f"group, {', '.join(MODALITIES)}"
             )
-        identity, label = str(row.get("id", line)), row.get("label")
+        identity = str(row.get("id", line))
+        label, group = (None if row.get(key) is None else str(row[key]) for key in ("label", "group"))
         for modality in MODALITIES:
             for value in _values(row.get(modality), path, line, modality):
                 examples[modality].append(
@@ -37,7 +39,8 @@ def read(root: Path) -> list[Dataset]:
                         identity,
                         text=value if modality == "text" else None,
                         source=None if modality == "text" else path.parent / value,
-                        label=None if label is None else str(label),
+                        label=label,
+                        group=group,
                     )
                 )
     if not examples:
@@ -54,7 +57,7 @@ def _values(value: Any, path: Path, line: int, modality: str) -> list[str]:
 
 
 JSONL = Reader(
-    layout=f"{FILE}, or a .jsonl file: one object a line with text, image, audio, point_cloud, id, label",
+    layout=f"{FILE}, or a .jsonl file: a line holds text, image, audio, point_cloud, id, label, group",
     recognises=lambda root: (root / FILE).is_file() or (root.suffix == ".jsonl" and root.is_file()),
     read=read,
 )
