@@ -4,8 +4,8 @@
 
 On simulated spaces, and with --data on the compact bundle's own features: the memories its connectors were
 made from and its held-out media, from the work folder that `make train-compact` left. A seed decides what
-training draws; on simulated spaces it decides the space too. --quick is one seed of the simulated spaces,
-with 12 epochs for every recipe.
+training draws; on simulated spaces it decides the space too. Every table of scores is followed by one of
+margins. --quick is one seed of the simulated spaces, with 12 epochs for every recipe.
 """
 
 # ruff: noqa: E402
@@ -13,34 +13,36 @@ import sys
 from pathlib import Path
 
 # Started as a script, this file's folder comes first in the path and would hide the package it measures.
-sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != Path(__file__).parent]
+HERE = Path(__file__).resolve().parent
+sys.path[:] = [str(HERE.parent), *(entry for entry in sys.path if Path(entry).resolve() != HERE)]
 
-import argparse
-import json
-import platform
+import multiprocessing
+import os
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from rich.console import Console
-from rich.table import Table
-from torch import Tensor
 
+from benchmarks._findings import Findings, Scores
+from benchmarks._rows import machine, parser, print_json
 from connectors.bundle import bundle_directory
 from connectors.connector import Connector
 from connectors.encoders.compact.encoder import load_compact
 from training.compact.build import SPACES
-from training.compact.held_out import View, projected, read_views
+from training.compact.held_out import read_views
 from training.compact.links import LinkMaker
 from training.compact.plan import FULL
-from training.compact.report import concept_lines
 from training.compact.workshop import Workshop
-from training.connection import Connection, connect
-from training.metrics import retrieval_both_ways
+from training.connection import connect
 from training.pseudo_pair_store import PseudoPairStore
+from training.ranking import standing
 from training.recipe import load_recipe
 from training.simulate import World, simulate
 
@@ -62,12 +64,14 @@ SMALL_NOISE = {"exmcr-paper": 0.004 * 8, "cmcr-paper": 0.004 * 8, "default": 0.0
 SHAPES = {"exmcr-paper": "exmcr-paper-ulip", "cmcr-paper": None, "default": "default-ulip"}
 """The recipe for shapes that goes with one for sounds; two C-MCR spaces are not one."""
 
-Overrides = dict[str, Any]
-Figures = dict[str, float]
-"""Shares in per cent by what they measure."""
+WORKERS = 2
+"""Processes that train side by side, of one thread each: products this small leave a second one waiting."""
+
+Found = Mapping[str, Scores]
+"""Scores by system."""
 
 
-def sizes(hidden: int, batch: int, epochs: int, seed: int) -> Overrides:
+def sizes(hidden: int, batch: int, epochs: int, seed: int) -> dict[str, Any]:
     """Sizes that suit small spaces, the same for every recipe."""
     return {
         "projector": {"hidden": hidden},
@@ -75,110 +79,64 @@ def sizes(hidden: int, batch: int, epochs: int, seed: int) -> Overrides:
     }
 
 
-class Findings:
-    """The figures of every system, seed by seed, in the order they were found."""
+def simulated(recipe: str, epochs: int, seed: int) -> Found:
+    """R@1 of each of 500 items, both ways; chance is 0.2. The default's run gives the closed forms too."""
+    world = simulate(WORLD, seed)
+    features = {name: getattr(world.memories, role) for role, name in NAMES.items()}
+    pairs = {
+        "audio-image": ("leaf_other", "base_other"),
+        "audio-text": ("leaf_other", "base_overlap"),
+        "text-image": ("leaf_overlap", "base_other"),
+    }
 
-    def __init__(self, title: str, unit: str) -> None:
-        self.title, self.unit = title, unit
-        self.systems: dict[str, list[Figures]] = {}
+    def scores(connector: Connector) -> Scores:
+        unified = {role: connector.project(*NAMES[role].split("/"), world.test[role]) for role in NAMES}
+        rows = torch.arange(len(world.labels))
 
-    def add(self, system: str, figures: Figures) -> None:
-        """One seed's figures of a system."""
-        self.systems.setdefault(system, []).append(figures)
+        def found(first: str, second: str) -> npt.NDArray[np.float64]:
+            hits = standing(unified[first], unified[second], rows, rows, (1,)).recall[1]
+            return 100 * hits.numpy()
 
-    def seeds(self, system: str, column: str) -> list[float]:
-        """A figure of every seed; none where the system has no such figure."""
-        return [figures[column] for figures in self.systems[system] if column in figures]
+        return {name: (found(a, b) + found(b, a)) / 2 for name, (a, b) in pairs.items()}
 
-    def columns(self) -> list[str]:
-        """What was measured."""
-        return list(dict.fromkeys(c for runs in self.systems.values() for run in runs for c in run))
-
-    def table(self) -> Table:
-        """A row a system: the mean, and each seed where they differ."""
-        table = Table("", title=f"{self.title}, {self.unit}", title_justify="left")
-        for column in self.columns():
-            table.add_column(column, justify="right")
-        for system in self.systems:
-            cells = []
-            for column in self.columns():
-                values = self.seeds(system, column)
-                each = " ".join(f"{value:.1f}" for value in values) if len(set(values)) > 1 else ""
-                cells.append(f"{mean(values):.1f} [dim]{each}[/]" if values else "")
-            table.add_row(system, *cells)
-        return table
-
-    def rows(self) -> list[dict[str, object]]:
-        """For --json; the default's goal is to be ahead of the published recipe's best seed in its worst."""
-        found: list[dict[str, object]] = []
-        for system in self.systems:
-            for column in self.columns():
-                if not (values := self.seeds(system, column)):
-                    continue
-                row: dict[str, object] = {
-                    "name": f"{self.title}: {system}, {column}",
-                    "value": round(mean(values), 2),
-                    "unit": self.unit,
-                    "seeds": [round(value, 2) for value in values],
-                }
-                if system.split(",")[0] == OURS:
-                    rival = max(
-                        value
-                        for name in self.systems
-                        if name.split(",")[0] == PUBLISHED
-                        for value in self.seeds(name, column)
-                    )
-                    row |= {"goal": f"> {rival:.2f} in every seed", "holds": min(values) > rival}
-                found.append(row)
-        return found
+    overrides = sizes(128, 256, epochs, seed)
+    overrides["loss"] = {"noise_variance": SMALL_NOISE[recipe]}
+    made = connect(load_recipe(recipe, overrides), features)
+    closed = made.baselines if (recipe, epochs) == (OURS, 12) else {}
+    named = {f"{recipe}, {epochs} epochs": made.connector, **closed}
+    return {name: scores(connector) for name, connector in named.items()}
 
 
-def mean(values: list[float]) -> float:
-    """The mean over seeds."""
-    return sum(values) / len(values)
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Native vectors [n, d] of one modality, with the concept and the recording or mesh of each row."""
+
+    space: str
+    modality: str
+    vectors: npt.NDArray[np.float32]
+    concepts: Sequence[str]
+    groups: Sequence[str]
 
 
-def simulated(seeds: range, quick: bool) -> Findings:
-    """R@1 among 500 items, the mean of both directions; chance is 0.2."""
-    found = Findings("simulated spaces", "R@1 in %")
-    for seed in seeds:
-        world = simulate(WORLD, seed)
-        features = {name: getattr(world.memories, role) for role, name in NAMES.items()}
-
-        def figures(connector: Connector, test: Mapping[Any, Tensor] = world.test) -> Figures:
-            unified = {role: connector.project(*NAMES[role].split("/"), test[role]) for role in NAMES}
-            pairs = {
-                "audio-image": ("leaf_other", "base_other"),
-                "audio-text": ("leaf_other", "base_overlap"),
-                "text-image": ("leaf_overlap", "base_other"),
-            }
-            return {
-                name: 50 * sum(way.recall[1].value for way in retrieval_both_ways(
-                    unified[first], unified[second], resamples=0))
-                for name, (first, second) in pairs.items()
-            }  # fmt: skip
-
-        made: Connection | None = None
-        runs = [(name, 12 if quick else 36) for name in (PUBLISHED, "cmcr-paper")] + [(OURS, 12)]
-        for recipe, epochs in runs if quick else [*runs, (OURS, 36)]:
-            overrides = sizes(128, 256, epochs, seed)
-            overrides["loss"] = {"noise_variance": SMALL_NOISE[recipe]}
-            made = connect(load_recipe(recipe, overrides), features)
-            found.add(f"{recipe}, {epochs} epochs", figures(made.connector))
-        assert made is not None
-        for name in BASELINES:
-            found.add(name, figures(made.baselines[name]))
-    return found
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class CompactFeatures:
-    """Memories that connect sounds and shapes, held-out views, and the training pictures in clip."""
+    """Memories that connect sounds and shapes, and what is retrieved, by name."""
 
-    sounds: dict[str, Tensor]
-    shapes: dict[str, Tensor]
-    views: dict[str, View]
-    gallery: View
+    sounds: Mapping[str, npt.NDArray[np.float32]]
+    shapes: Mapping[str, npt.NDArray[np.float32]]
+    shown: Mapping[str, Shown]
+
+
+COLUMNS = {
+    "audio->image": ("audio", "image"),
+    "image->audio": ("image", "audio"),
+    "audio->trained-on image": ("audio", "trained"),
+    "audio->3D": ("audio", "3D"),
+    "3D->audio": ("3D", "audio"),
+    "image->3D": ("image", "3D"),
+    "3D->image": ("3D", "image"),
+}
+"""What asks for what, by concept, on the compact bundle's features."""
 
 
 def read_compact(data: Path, work: Path) -> CompactFeatures:
@@ -186,76 +144,156 @@ def read_compact(data: Path, work: Path) -> CompactFeatures:
     shop = Workshop(data, work, FULL)
     encoders = {space: load_compact(bundle_directory("compact") / "encoders" / space) for space in SPACES}
     maker = LinkMaker(shop, encoders)
-    views = read_views(shop, encoders)
-    return CompactFeatures(maker.sound_features(), maker.shape_features(), views, maker.gallery())
+    sounds, shapes = maker.sound_features(), maker.shape_features()
+    held = read_views(shop, encoders)
+    parts = {
+        "audio": ("clap/audio", held["clap/audio"], shop.clips[1]),
+        "image": ("clip/image", held["clip/image"], shop.pictures[1]),
+        "3D": ("ulip/point_cloud", held["ulip/point_cloud"], shop.clouds[1]),
+        "trained": ("clip/image", maker.gallery(), shop.pictures[0]),
+    }
+    shown = {
+        name: Shown(*role.split("/"), view.vectors.numpy(), view.concepts, [item.group for item in items])
+        for name, (role, view, items) in parts.items()
+    }
+    memories = ({name: rows.numpy() for name, rows in part.items()} for part in (sounds, shapes))
+    return CompactFeatures(*memories, shown)
 
 
-def compact(given: CompactFeatures, epochs: int, seeds: range, say: Callable[[str], None]) -> Findings:
-    """Retrieval by concept on the compact bundle's held-out media, every recipe for as many steps."""
+def asked(shown: Mapping[str, Shown], query: str, target: str) -> tuple[list[int], list[int]]:
+    """Rows that ask, which are those of a concept that can be found, and rows that have a concept."""
+    there = set(shown[target].concepts) - {""}
+    asking = [row for row, concept in enumerate(shown[query].concepts) if concept in there]
+    return asking, [row for row, concept in enumerate(shown[target].concepts) if concept]
 
-    def figures(leaf: Connector, solid: Connector | None) -> Figures:
-        audio = projected(given.views["clap/audio"], leaf, "clap", "audio")
-        images = projected(given.views["clip/image"], leaf, "clip", "image")
-        trained = projected(given.gallery, leaf, "clip", "image")
-        pairs: dict[str, tuple[View, View]] = {
-            "audio->image": (audio, images),
-            "image->audio": (images, audio),
-        }
-        if solid is not None:
-            points = projected(given.views["ulip/point_cloud"], solid, "ulip", "point_cloud")
-            pairs |= {"audio->3D": (audio, points), "3D->audio": (points, audio)}
-        pairs["audio->trained-on image"] = (audio, trained)
-        lines = {name: concept_lines(name, "", *pair) for name, pair in pairs.items()}
-        return {
-            name: 100 * line.value for name, kind in lines.items() for line in kind if line.figure == "mAP"
-        }
 
-    found = Findings("compact bundle", "mAP in %")
-    with tempfile.TemporaryDirectory() as folder:
-        store = PseudoPairStore(Path(folder))
-        for seed in seeds:
-            fit = sizes(512, 512, epochs, seed)
-            for name, shape in SHAPES.items():
-                leaf = connect(load_recipe(name, fit), given.sounds, store=store)
-                solid = None
-                if shape:
-                    recipe = load_recipe(shape, fit)
-                    solid = connect(recipe, given.shapes, store=store)
-                found.add(name, figures(leaf.connector, solid.connector if solid else None))
-                say(f"seed {seed}: {name}")
-        assert solid is not None
-        for name in BASELINES:  # of the last recipe, the default
-            found.add(name, figures(leaf.baselines[name], solid.baselines[name]))
+def clusters(shown: Mapping[str, Shown]) -> dict[str, list[str]]:
+    """What each query of each column was made from."""
+    return {
+        name: [shown[query].groups[row] for row in asked(shown, query, target)[0]]
+        for name, (query, target) in COLUMNS.items()
+    }
+
+
+def precisions(shown: Mapping[str, Shown], leaf: Connector, solid: Connector | None) -> Scores:
+    """Average precision of each query of each column, in per cent."""
+    unified = {}
+    for name, each in shown.items():
+        connector = solid if each.space == "ulip" else leaf
+        if connector is not None:
+            unified[name] = connector.project(each.space, each.modality, torch.from_numpy(each.vectors))
+    codes = {
+        concept: code for code, concept in enumerate(sorted({c for x in shown.values() for c in x.concepts}))
+    }
+    found = {}
+    for column, (query, target) in COLUMNS.items():
+        if query in unified and target in unified:
+            sides = [
+                (unified[name][rows], torch.tensor([codes[shown[name].concepts[row]] for row in rows]))
+                for name, rows in zip((query, target), asked(shown, query, target), strict=True)
+            ]
+            (q, q_codes), (t, t_codes) = sides
+            found[column] = 100 * standing(q, t, q_codes, t_codes, (1,)).average_precision.numpy()
     return found
+
+
+GIVEN: dict[str, Any] = {}
+"""What a worker process was started with."""
+
+
+def begin(features: CompactFeatures | None, folder: str) -> None:
+    """Make ready a worker process; each keeps pseudo-pairs of its own."""
+    torch.set_num_threads(1)
+    GIVEN["features"] = features
+    GIVEN["store"] = PseudoPairStore(Path(folder) / str(os.getpid()))
+
+
+def compact(recipe: str, epochs: int, seed: int) -> Found:
+    """Retrieval by concept on the compact bundle's held-out media; the default gives the closed forms too."""
+    given: CompactFeatures = GIVEN["features"]
+    sounds, shapes = (
+        {name: torch.from_numpy(rows) for name, rows in part.items()} for part in (given.sounds, given.shapes)
+    )
+    fit, store = sizes(512, 512, epochs, seed), GIVEN["store"]
+    leaf = connect(load_recipe(recipe, fit), sounds, store=store)
+    shape = SHAPES[recipe]
+    solid = connect(load_recipe(shape, fit), shapes, store=store) if shape else None
+    found = {recipe: precisions(given.shown, leaf.connector, solid.connector if solid else None)}
+    if recipe == OURS and seed == 0 and solid is not None:  # the closed forms have no seed
+        for name in BASELINES:
+            found[name] = precisions(given.shown, leaf.baselines[name], solid.baselines[name])
+    return found
+
+
+def gathered(
+    findings: Findings, waiting: Mapping[str, Future[Found]], console: Console, begun: float
+) -> Findings:
+    """Findings once every job is done, in the order of the jobs."""
+    for name, future in waiting.items():
+        for system, scores in future.result().items():
+            findings.add(system, scores)
+        console.print(f"{time.monotonic() - begun:5.0f} s  {name}", highlight=False)
+    return findings
+
+
+def jobs(quick: bool, seeds: range) -> Iterator[tuple[str, int, int]]:
+    """Recipe, epochs and seed of every run on simulated spaces."""
+    long = 12 if quick else 36
+    runs = [(OURS, 12), (PUBLISHED, long), ("cmcr-paper", long), *([] if quick else [(OURS, 36)])]
+    for seed in seeds:
+        for recipe, epochs in runs:
+            yield recipe, epochs, seed
 
 
 def main() -> None:
     """Train, print the tables, and with --json one object on the last line."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="one seed of the simulated spaces")
-    parser.add_argument("--json", action="store_true", help="one JSON object on the last line")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--data", type=Path, help="the data folder: adds the compact bundle's features")
-    parser.add_argument("--work", type=Path, default=Path("runs/compact"), help="what train-compact left")
-    parser.add_argument(
-        "--epochs", type=int, default=3, help="on the compact bundle's features, every recipe"
-    )
-    options = parser.parse_args()
-    torch.set_num_threads(1)  # small products: a second thread mostly waits
+    options_of = parser(__doc__, quick="one seed of the simulated spaces")
+    options_of.add_argument("--seeds", type=int, default=3)
+    options_of.add_argument("--data", type=Path, help="the data folder: adds the compact bundle's features")
+    options_of.add_argument("--work", type=Path, default=Path("runs/compact"), help="what train-compact left")
+    options_of.add_argument("--epochs", type=int, default=3, help="on the compact bundle's features")
+    options = options_of.parse_args()
     seeds = range(1 if options.quick else options.seeds)
-    console, begun = Console(), time.monotonic()
-    parts = [simulated(seeds, options.quick)]
-    console.print(parts[0].table())
+    console, begun = Console(width=None if sys.stdout.isatty() else 200), time.monotonic()
+    features = None
     if options.data and not options.quick:
-        say = lambda text: console.print(f"{time.monotonic() - begun:5.0f} s  {text}")  # noqa: E731
         features = read_compact(options.data.resolve(), options.work)
-        say("the compact bundle's features are there")
-        parts.append(compact(features, options.epochs, seeds, say))
-        console.print(parts[1].table())
+        console.print(f"{time.monotonic() - begun:5.0f} s  the compact bundle's features are there")
+    parts = [Findings("simulated spaces", "R@1 in %")]
+    if features is not None:
+        parts.append(Findings("compact bundle", "mAP in %", clusters(features.shown)))
+    spawned = multiprocessing.get_context("spawn")
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        ProcessPoolExecutor(WORKERS, spawned, begin, (features, folder)) as pool,
+    ):
+        waiting = [
+            {
+                f"simulated, seed {seed}: {recipe}, {epochs} epochs": pool.submit(
+                    simulated, recipe, epochs, seed
+                )
+                for recipe, epochs, seed in jobs(options.quick, seeds)
+            }
+        ]
+        if features is not None:
+            waiting.append(
+                {
+                    f"compact, seed {seed}: {recipe}": pool.submit(compact, recipe, options.epochs, seed)
+                    for seed in seeds
+                    for recipe in SHAPES
+                }
+            )
+        for findings, jobs_of in zip(parts, waiting, strict=True):
+            gathered(findings, jobs_of, console, begun)
+    rows = []
+    for findings in parts:
+        ours = next(name for name in findings.systems if name.startswith(OURS))
+        published = next(name for name in findings.systems if name.startswith(PUBLISHED))
+        rivals = [name for name in findings.systems if not name.startswith(OURS)]
+        console.print(findings.table(), findings.margin_table(ours, rivals))
+        rows += findings.rows(ours, rivals, published)
     if options.json:
-        machine = {"processor": platform.machine(), "threads": torch.get_num_threads()}
-        rows = [row for part in parts for row in part.rows()]
-        print(json.dumps({"benchmark": "recipes", "machine": machine, "rows": rows}))
+        print_json("recipes", rows, machine(threads=1, processes=WORKERS))
 
 
 if __name__ == "__main__":

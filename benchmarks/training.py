@@ -12,22 +12,19 @@ import sys
 from pathlib import Path
 
 # Started as a script, this file's folder comes first in the path and would hide the package it measures.
-sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != Path(__file__).parent]
+HERE = Path(__file__).resolve().parent
+sys.path[:] = [str(HERE.parent), *(entry for entry in sys.path if Path(entry).resolve() != HERE)]
 
 import argparse
-import json
-import platform
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.table import Table
 from torch.nn import functional as F
 
+from benchmarks._rows import Row, at_least, machine, parser, publish
 from training.aggregation import BLOCKS, aggregate
 from training.exmcr import ExMCR
 from training.parallel import Group
@@ -37,26 +34,7 @@ from training.trainer import Trainer
 
 DIM = 512
 TEXTS, IMAGES, AUDIOS = 2_330_000, 1_300_000, 1_800_000
-
-
-@dataclass(frozen=True)
-class Row:
-    """One measured figure, with the goal it has, if any."""
-
-    name: str
-    value: float
-    unit: str
-    goal: str | None = None
-    holds: bool | None = None
-
-    def json(self) -> dict[str, object]:
-        """The row as JSON values; without a goal it holds nothing."""
-        return {key: value for key, value in asdict(self).items() if value is not None}
-
-
-def at_least(name: str, value: float, goal: float) -> Row:
-    """A rate as a share of the plain products' rate."""
-    return Row(name, value, "of the products' rate", f">= {goal}", value >= goal)
+RATE = "of the products' rate"
 
 
 def best_seconds(device: str, rounds: int, *works: Callable[[], object]) -> list[float]:
@@ -110,7 +88,7 @@ def aggregation(device: str, quick: bool) -> list[Row]:
         done = flops if name.startswith("soft") else flops / 2
         rows.append(Row(f"aggregation, {name}", done / taken / 1e9, "GFLOP/s"))
         if name == "soft":
-            rows.append(at_least("aggregation, soft, rate", product / taken, 0.8))
+            rows.append(at_least("aggregation, soft, rate", product / taken, RATE, 0.8))
     return rows
 
 
@@ -189,7 +167,7 @@ def training_step(device: str, quick: bool) -> tuple[list[Row], float]:
     rows = [
         Row(f"training step, batch {batch:,}", whole * 1e3, "ms"),
         Row("its matrix products alone", alone * 1e3, "ms"),
-        at_least("training step, rate", alone / whole, 0.6),
+        at_least("training step, rate", alone / whole, RATE, 0.6),
     ]
     return rows, whole / batch
 
@@ -225,21 +203,12 @@ def paper_scale() -> list[Row]:
     return [Row("paper scale, run: 2.33 M texts ask 1.8 M sounds, bf16", minutes, "minutes")]
 
 
-def machine(device: str) -> dict[str, object]:
-    """What the figures were measured on."""
-    accelerator = {"accelerator": torch.cuda.get_device_name()} if device == "cuda" else {}
-    threads = torch.get_num_threads()
-    return {"processor": platform.machine(), "threads": threads, "torch": torch.__version__} | accelerator
-
-
 def main() -> None:
     """Measure, print the table, and with --json one object on the last line."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="smaller sizes, under a minute")
-    parser.add_argument("--json", action="store_true", help="one JSON object on the last line")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--peak", type=int, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options_of = parser(__doc__, quick="smaller sizes, under a minute")
+    options_of.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    options_of.add_argument("--peak", type=int, help=argparse.SUPPRESS)
+    options = options_of.parse_args()
     torch.manual_seed(0)
     if options.peak:
         print_peak(options.peak, options.device)
@@ -251,14 +220,9 @@ def main() -> None:
     rows += step + plan(rate, row_seconds)
     if options.device == "cuda" and not options.quick:
         rows += paper_scale()
-    table = Table("", "value", "unit", "goal", title=f"training on {options.device}")
-    for row in rows:
-        verdict = "" if row.goal is None else f"{row.goal}: {'holds' if row.holds else 'missed'}"
-        table.add_row(row.name, f"{row.value:,.2f}", row.unit, verdict)
-    Console().print(table)
-    if options.json:
-        found = {"benchmark": "training", "machine": machine(options.device)}
-        print(json.dumps({**found, "rows": [row.json() for row in rows]}))
+    accelerator = {"accelerator": torch.cuda.get_device_name()} if options.device == "cuda" else {}
+    about = machine(threads=torch.get_num_threads(), torch=torch.__version__, **accelerator)
+    publish("training", rows, as_json=options.json, title=f"training on {options.device}", about=about)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ one cluster say much the same, so drawing them one by one would make an interval
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -83,13 +84,12 @@ def correlation_interval(
         return None, None
     x, y = (row - row.mean() for row in cosines.double().cpu().numpy())
     moments = np.stack([np.ones_like(x), x, y, x * x, y * y, x * y], axis=1)
-    times = np.stack(
-        [np.bincount(rows, minlength=len(clusters)) for rows in resampled(clusters, resamples, seed)]
-    ).astype(np.float64)
     a, b = left.numpy(), right.numpy()
-    sums = np.concatenate(
-        [(part[:, a] * part[:, b]) @ moments for part in np.array_split(times, max(1, resamples // BLOCK))]
-    )
+    draws, parts = resampled(clusters, resamples, seed), []
+    while block := list(islice(draws, BLOCK)):
+        times = np.stack([np.bincount(rows, minlength=len(clusters)) for rows in block])
+        parts.append((times[:, a] * times[:, b]).astype(np.float64) @ moments)
+    sums = np.concatenate(parts)
     n, x, y, xx, yy, xy = sums[sums[:, 0] > 0].T  # of very few items, no pair may be drawn together
     spread = (n * xx - x * x) * (n * yy - y * y)
     whole = spread > 0
