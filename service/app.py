@@ -19,6 +19,7 @@ from service.routes import (
     embed,
     embeddings,
     health,
+    ingest,
     jobs,
     media,
     points,
@@ -67,11 +68,11 @@ def create_app(settings: Settings | None = None, prepare: Prepare | None = None)
         redoc_url=None,
     )
     app.state.runtime = runtime
-    app.add_middleware(Envelope, metrics=runtime.metrics, max_body_bytes=runtime.settings.max_body_bytes)
+    app.add_middleware(Envelope, metrics=runtime.metrics, settings=runtime.settings)
     install_error_handlers(app, runtime)
     app.include_router(page.router)
     data = (embed, search, points, media, classify, embeddings, collections)
-    for module in (*data, connectors, jobs, backup, health):
+    for module in (*data, connectors, ingest, jobs, backup, health):
         app.include_router(module.router)
     install_openapi(app)
     return app

@@ -203,6 +203,35 @@ class PatchBody(Body):
         return self
 
 
+class IngestFields(Body):
+    """Where what is ingested goes."""
+
+    collection: Collection = DEFAULT_COLLECTION
+
+
+class IngestBody(IngestFields):
+    """What `POST /jobs/ingest` takes as JSON: one path on the service's machine."""
+
+    folder: str | None = Field(None, description="Every file in it and below")
+    archive: str | None = Field(None, description="Every file in a zip, tar or tar.gz")
+    manifest: str | None = Field(None, description="What a file of JSON lines names")
+    metadata: Metadata | None = Field(None, description="Goes with every item")
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> "IngestBody":
+        _check_one(self, ["folder", "archive", "manifest"])
+        return self
+
+    def source(self) -> tuple[Literal["folder", "archive", "manifest"], str]:
+        """Which kind of path is given, and the path."""
+        if self.folder is not None:
+            return "folder", self.folder
+        if self.archive is not None:
+            return "archive", self.archive
+        assert self.manifest is not None  # validated: one of the three is given
+        return "manifest", self.manifest
+
+
 class EmbeddingsBody(BaseModel):
     """What `POST /v1/embeddings` takes: OpenAI's fields, with typed objects for media among the inputs."""
 

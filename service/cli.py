@@ -23,6 +23,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "train": ("training.commands", "Train a connector from a recipe"),
     "features": ("training.commands", "Store the native vectors of a data set"),
     "evaluate": ("training.commands", "Measure a bundle or a connector on data"),
+    "ingest": ("service.commands.ingest", "Ingest a folder, an archive or a manifest"),
     "backup": ("service.commands.store", "Back up every collection and its media"),
     "restore": ("service.commands.store", "Bring a backup into a new data directory"),
     "export": ("service.commands.store", "Write a collection to a Parquet file"),

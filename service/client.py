@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Literal, Self
 from urllib.parse import quote
 
 import httpx
@@ -109,6 +109,47 @@ class Client:
         """Delete a stored point."""
         _checked(self._http.delete(_path("points", point_id), params={"collection": collection}))
 
+    def ingest(
+        self,
+        kind: Literal["folder", "archive", "manifest"],
+        path: str,
+        *,
+        collection: str = "default",
+        metadata: dict[str, Any] | None = None,
+        idempotency_key: str | None = None,
+    ) -> dict[str, Any]:
+        """Begin a job that ingests a path of the service's machine; `job` tells how far it is."""
+        body = {kind: path, "collection": collection, "metadata": metadata or {}}
+        reply = self._http.post("/jobs/ingest", json=body, headers=_key_header(idempotency_key))
+        job: dict[str, Any] = _checked(reply).json()
+        return job
+
+    def ingest_upload(
+        self,
+        file: IO[bytes],
+        *,
+        kind: Literal["archive", "manifest"] = "archive",
+        name: str | None = None,
+        collection: str = "default",
+        metadata: dict[str, Any] | None = None,
+        idempotency_key: str | None = None,
+    ) -> dict[str, Any]:
+        """Begin a job that ingests an archive or a manifest, which is sent along."""
+        form = {"collection": collection, "metadata": json.dumps(metadata or {})}
+        reply = self._http.post(
+            "/jobs/ingest",
+            data=form,
+            files={kind: (name or kind, file)},
+            headers=_key_header(idempotency_key),
+        )
+        job: dict[str, Any] = _checked(reply).json()
+        return job
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        """A job as it is now."""
+        job: dict[str, Any] = _checked(self._http.get(_path("jobs", job_id))).json()
+        return job
+
     def backup(self, target: str | Path) -> dict[str, Any]:
         """Back everything up to the new directory `target`, checked; gives the backup's manifest.
 
@@ -137,6 +178,10 @@ class Client:
 
 def _written(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _key_header(key: str | None) -> dict[str, str]:
+    return {} if key is None else {"idempotency-key": key}
 
 
 def _path(kind: str, point_id: str) -> str:

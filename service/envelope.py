@@ -12,8 +12,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.errors import RequestTooLarge
 from service.metrics import Metrics
 from service.request_context import RequestContext, open_context
+from service.settings import Settings
 
 log = logging.getLogger("isthmus.requests")
+
+UPLOADS = "/jobs/ingest"
+"""The path whose bodies may be as large as archives are."""
 
 STAGES = ("queue", "decode", "inference", "index")
 
@@ -21,10 +25,11 @@ STAGES = ("queue", "decode", "inference", "index")
 class Envelope:
     """ASGI middleware around the whole app."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, max_body_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, settings: Settings) -> None:
         self._app = app
         self._metrics = metrics
-        self._max_body_bytes = max_body_bytes
+        self._body_limit = ("max_body_bytes", settings.max_body_bytes)
+        self._upload_limits = {UPLOADS: ("max_archive_bytes", settings.max_archive_bytes)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one request on."""
@@ -43,13 +48,15 @@ class Envelope:
             await send(message)
 
         try:
-            await self._app(scope, self._bounded(headers, receive), send_with_headers)
+            await self._app(scope, self._bounded(scope, headers, receive), send_with_headers)
         finally:
             self._observe(scope, context, status)
 
-    def _bounded(self, headers: Headers, receive: Receive) -> Receive:
+    def _bounded(self, scope: Scope, headers: Headers, receive: Receive) -> Receive:
         """`receive`, raising `RequestTooLarge` as soon as the body is known to pass the limit."""
-        limit = self._max_body_bytes
+        setting, limit = self._body_limit
+        if headers.get("content-type", "").startswith("multipart/"):  # which is not held in memory
+            setting, limit = self._upload_limits.get(scope["path"], self._body_limit)
         declared = headers.get("content-length", "")
         length = int(declared) if declared.isdecimal() else 0
         received = 0
@@ -57,11 +64,11 @@ class Envelope:
         async def bounded() -> Message:
             nonlocal received
             if length > limit:
-                raise _too_large(length, limit)
+                raise _too_large(length, limit, setting)
             message = await receive()
             received += len(message.get("body", b""))
             if received > limit:
-                raise _too_large(received, limit)
+                raise _too_large(received, limit, setting)
             return message
 
         return bounded
@@ -85,8 +92,8 @@ def _add_headers(headers: MutableHeaders, context: RequestContext) -> None:
         headers[f"x-{name}-time"] = f"{ms:g}"
 
 
-def _too_large(size: int, limit: int) -> RequestTooLarge:
+def _too_large(size: int, limit: int, setting: str) -> RequestTooLarge:
     return RequestTooLarge(
-        f"the request's body has {size:,} bytes or more; the limit is {limit:,} (ISTHMUS_MAX_BODY_BYTES)",
+        f"the request's body has {size:,} bytes or more; the limit is {limit:,} (ISTHMUS_{setting.upper()})",
         "body",
     )

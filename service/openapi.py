@@ -22,6 +22,7 @@ MODELS: tuple[type[BaseModel], ...] = (
     bodies.ClassifyBody,
     bodies.CollectionBody,
     bodies.PatchBody,
+    bodies.IngestBody,
     bodies.EmbeddingsBody,
 )
 
@@ -63,13 +64,16 @@ ERROR_EXAMPLE: Mapping[str, Any] = {
 }
 
 
-def example_reply(example: Any, others: Mapping[str, Any] | None = None) -> dict[int | str, dict[str, Any]]:
+def example_reply(
+    example: Any, others: Mapping[str, Any] | None = None, status: int = 200
+) -> dict[int | str, dict[str, Any]]:
     """An operation's `responses`: what it answers when all is well, and the shape of every error.
 
     `others` describes what it answers by `Accept` in place of JSON, by content type.
     """
+    content = {"application/json": {"example": example}, **(others or {})}
     return {
-        200: {"description": "Done", "content": {"application/json": {"example": example}, **(others or {})}},
+        status: {"description": "Done", "content": content},
         "4XX": {
             "description": "What is wrong with the request",
             "content": {

@@ -25,6 +25,7 @@ from service.errors import Unavailable
 from service.index.opening import open_index
 from service.index.protocol import Layout
 from service.index.vector_index import VectorIndex
+from service.ingest.inputs import IngestInputs
 from service.jobs.kinds import job_kinds
 from service.jobs.runner import JobRunner
 from service.jobs.store import JobStore
@@ -56,6 +57,7 @@ class Runtime:
         self._media: MediaStore | None = None
         self._jobs: JobRunner | None = None
         self._sweep: OrphanSweep | None = None
+        self.inputs = IngestInputs(settings.data_dir / "ingest")
         self._index_threads = ThreadPoolExecutor(settings.index_threads, thread_name_prefix="index")
 
     @property

@@ -3,11 +3,12 @@
 `isthmus config` prints every one with its value and meaning.
 """
 
+import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MIB = 1024 * 1024
 
@@ -74,6 +75,16 @@ class Settings(BaseSettings):
     max_items: int = Field(2048, ge=1, description="Most items in one request")
     max_results: int = Field(1000, ge=1, description="Most results of one search or page")
 
+    ingest_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
+        (), description="Folders that ingest jobs may read, with ':' between them; none if unset"
+    )
+    max_archive_bytes: int = Field(2048 * MIB, ge=1, description="Largest archive or manifest uploaded")
+    archive_entries: int = Field(100_000, ge=1, description="Most entries of an archive")
+    archive_bytes: int = Field(16 * 1024 * MIB, ge=1, description="Most bytes an archive may unpack to")
+    archive_ratio: float = Field(
+        100.0, gt=1, description="Most that an archive may unpack to, as a multiple of its size"
+    )
+
     queue_items: int = Field(2048, ge=1, description="Items one encoder may have waiting, then 429")
     queue_bytes: int = Field(512 * MIB, ge=1, description="Bytes one encoder may hold waiting, then 429")
     max_batch: int = Field(32, ge=1, description="Most rows (items, or windows of long audio) in a batch")
@@ -85,5 +96,10 @@ class Settings(BaseSettings):
     request_timeout: float = Field(60.0, gt=0, description="Deadline of a request that sets none")
     drain_seconds: float = Field(30.0, ge=0, description="Time running requests get when stopping")
     probe_seconds: float = Field(5.0, gt=0, description="/readyz fails if an encoder is silent this long")
+
+    @field_validator("ingest_roots", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return tuple(filter(None, value.split(os.pathsep))) if isinstance(value, str) else value
 
     log_level: str = Field("info", description="critical, error, warning, info or debug")

@@ -13,6 +13,7 @@ from rich.console import Console
 from connectors.errors import ConfigError
 from service.backup import restore_backup, write_backup
 from service.client import Client
+from service.errors import IndexUnavailable
 from service.export import export_collection, import_collection, read_layout
 from service.index.edge_engine import EdgeEngine
 from service.index.protocol import Layout
@@ -44,7 +45,10 @@ def backup(
 
 
 def _backup_stopped(data_dir: Path, target: Path) -> dict[str, Any]:
-    engine = EdgeEngine(data_dir / "index")
+    try:
+        engine = EdgeEngine(data_dir / "index")
+    except IndexUnavailable as error:
+        raise IndexUnavailable(f"{error.message}; back a running service up with --url") from error
     try:
         return write_backup(engine, MediaStore.open(data_dir / "media"), target)
     finally:

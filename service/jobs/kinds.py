@@ -11,4 +11,6 @@ if TYPE_CHECKING:
 
 def job_kinds(runtime: "Runtime") -> Sequence[JobKind]:
     """Every kind, over the loaded runtime it works with."""
-    return ()
+    from service.ingest.job import IngestJob  # which needs the runtime's module
+
+    return (IngestJob(runtime),)

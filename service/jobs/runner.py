@@ -152,6 +152,8 @@ class JobRunner:
         else:  # something may have to be cleared away, in the kind's turn
             record = replace(record, asked=asked)
         await self._keep(record)
+        if record.state == "cancelled":
+            await _discard(self._kinds[record.kind], Work(record.id, self._store))
         return self.get(record.id)
 
     async def _run_all(self, kind: JobKind) -> None:
@@ -203,10 +205,7 @@ class JobRunner:
             return replace(work.record, state="queued")
         if interrupted.reason == "pause":
             return replace(work.record, state="paused", asked=None)
-        try:
-            await kind.discard(work)
-        except IsthmusError as error:
-            log.warning("job %s was cancelled, but left something: %s", work.id, error.message)
+        await _discard(kind, work)
         return replace(work.record, state="cancelled", asked=None)
 
     async def _keep(self, record: JobRecord) -> None:
@@ -218,6 +217,13 @@ class JobRunner:
         if record.has_ended:
             async with self._ended:
                 self._ended.notify_all()
+
+
+async def _discard(kind: JobKind, work: Work) -> None:
+    try:
+        await kind.discard(work)
+    except IsthmusError as error:
+        log.warning("job %s was cancelled, but left something: %s", work.id, error.message)
 
 
 def _failed(record: JobRecord, code: str, message: str) -> JobRecord:

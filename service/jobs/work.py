@@ -102,6 +102,11 @@ class Work:
         if self._interrupt is not None:
             raise Interrupted(self._interrupt)
 
+    @property
+    def interrupted(self) -> bool:
+        """Whether the next `report` or `check` will raise `Interrupted`: time for a last checkpoint."""
+        return self._interrupt is not None
+
     def rate(self) -> float:
         """Units a second, of late."""
         (since, before), (until, after) = self._samples[0], self._samples[-1]

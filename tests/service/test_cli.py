@@ -40,6 +40,7 @@ def test_help_names_every_command(
         ("bundle build", "--clap-model"),
         ("bundle verify", "bundle's name or folder"),
         ("bundle list", "ISTHMUS_BUNDLES"),
+        ("ingest", "--on-server"),
         ("backup", "new directory"),
         ("restore", "A backup"),
         ("export", "--collection"),

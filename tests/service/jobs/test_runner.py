@@ -147,7 +147,7 @@ def test_a_cancelled_job_leaves_nothing_and_is_not_begun_again(tmp_path: Path) -
         await runner.cancel(job.id)
         kind.let(1)
         assert (await runner.ended(job.id)).state == "cancelled"
-        assert kind.discarded == [job.id]
+        assert kind.discarded == [waiting.id, job.id]
         for refused in (runner.cancel, runner.pause, runner.resume):
             with pytest.raises(JobConflict):
                 await refused(job.id)

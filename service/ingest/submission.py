@@ -1,0 +1,83 @@
+"""Taking an ingest job in: what was sent is checked, kept, and made into a job, in this order.
+
+Holds `Asked`, what a request says, and `submit`. Until the job is on the disk nothing of it remains after a
+crash; from then on everything it needs does.
+"""
+
+import asyncio
+import hashlib
+import shutil
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from service.ingest.inputs import ARCHIVE, MANIFEST
+from service.ingest.params import IngestParams, SourceKind
+from service.ingest.source import Source
+from service.jobs.record import JobRecord
+from service.runtime import Runtime
+from service.settings import MIB
+
+NAMESPACE = uuid.UUID("0f0c8b6e-53bb-5d0a-9a52-0c2f4f0f5b57")
+"""Names the input of a job that came with an Idempotency-Key: the same key, the same name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is to be ingested: a path on this machine, or an upload and its file name."""
+
+    source: SourceKind
+    collection: str
+    path: str | None = None
+    upload: BinaryIO | None = None
+    name: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+async def submit(runtime: Runtime, asked: Asked, idempotency_key: str | None) -> JobRecord:
+    """The job for what is asked; it is durable on return.
+
+    The same key and the same request give the same job. Raises `JobConflict` for the same key with another
+    request, and what `Source` raises for what cannot be ingested.
+    """
+    staged = runtime.scratch / uuid.uuid4().hex
+    try:
+        sha256 = await asyncio.to_thread(_stage, asked, staged, runtime)
+        unique = uuid.uuid5(NAMESPACE, idempotency_key) if idempotency_key else uuid.uuid4()
+        params = IngestParams(
+            asked.source,
+            asked.name or asked.path or asked.source,
+            asked.path,
+            sha256,
+            asked.collection,
+            asked.metadata,
+            unique.hex,
+        )
+        async with runtime.inputs.taking:
+            jobs = [job for job in runtime.jobs.all() if job.kind == "ingest"]
+            known = any(job.idempotency_key == idempotency_key for job in jobs if idempotency_key)
+            if not known:
+                needed = {job.params["input"] for job in jobs if job.state not in ("done", "cancelled")}
+                await asyncio.to_thread(runtime.inputs.take, params.input, staged, needed)
+            return await runtime.jobs.submit("ingest", params.as_json(), idempotency_key)
+    finally:
+        await asyncio.to_thread(shutil.rmtree, staged, ignore_errors=True)
+
+
+def _stage(asked: Asked, staged: Path, runtime: Runtime) -> str | None:
+    """Write an upload to the new folder `staged`, and check what is asked; gives the upload's sha256."""
+    staged.mkdir(parents=True)
+    sha256 = None
+    if asked.upload is not None:
+        digest = hashlib.sha256()
+        asked.upload.seek(0)
+        with (staged / (ARCHIVE if asked.source == "archive" else MANIFEST)).open("wb") as file:
+            while chunk := asked.upload.read(MIB):
+                digest.update(chunk)
+                file.write(chunk)
+        sha256 = digest.hexdigest()
+    with Source(asked.source, asked.path, staged, runtime.settings) as source:
+        source.check()
+    return sha256
