@@ -1,8 +1,9 @@
 """Backups of a data directory: taken while the service runs, checked file by file when they are restored.
 
 A backup is a directory: `manifest.json` {format: "isthmus.backup/1", created, collections, files: {path:
-{bytes, sha256}}}, `index/` and `media/` as the data directory has them. Each collection is as of one
-moment; every file its points name is in it. `service.backup_stream` sends one as it is made.
+{bytes, sha256}}}, `index/`, `media/` and `connectors/` (where there are some) as the data directory has them.
+Each collection is as of one moment; every file its points name is in it. `service.backup_stream` sends one as
+it is made.
 """
 
 import hashlib
@@ -22,18 +23,21 @@ from service.media_store import MediaStore
 
 FORMAT = "isthmus.backup/1"
 MANIFEST = "manifest.json"
+PARTS = ("connectors", "media", "index")
+"""The folders of a backup. The index is brought back last: its points never lack anything."""
 
 
-def write_backup(engine: Engine, media: MediaStore, target: Path) -> dict[str, Any]:
+def write_backup(engine: Engine, media: MediaStore, connectors: Path, target: Path) -> dict[str, Any]:
     """Back up every collection and its media to the new directory `target`; gives the manifest.
 
-    Reads and writes go on. Raises `ConfigError` where `target` exists, or the index is on a server or in
-    local mode, which have other means: Qdrant's snapshots, and `service.export`.
+    The releases in the folder `connectors` are kept too. Reads and writes go on. Raises `ConfigError` where
+    `target` exists, or the index is on a server or in local mode, which have other means: Qdrant's snapshots,
+    and `service.export`.
     """
     if target.exists():
         raise ConfigError(f"{target} exists; name a new directory for the backup")
     with staged_directory(target) as staging, media.nothing_deleted():
-        collections = copy_index(engine, staging / "index")
+        collections = copy_data(engine, connectors, staging)
         for key in media:
             place = staging / media_name(key)
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -44,8 +48,8 @@ def write_backup(engine: Engine, media: MediaStore, target: Path) -> dict[str, A
     return check_manifest(target)
 
 
-def copy_index(engine: Engine, target: Path) -> list[str]:
-    """Copy what every collection reads now to an index in the new folder `target`; gives their names.
+def copy_data(engine: Engine, connectors: Path, target: Path) -> list[str]:
+    """Copy what every collection reads now, and the connectors, to a folder; gives the collections' names.
 
     Raises `ConfigError` for an index that is not of this data directory.
     """
@@ -54,13 +58,17 @@ def copy_index(engine: Engine, target: Path) -> list[str]:
             "only an index in the data directory is backed up; a Qdrant server has snapshots of its own, and "
             "any collection can be exported"
         )
-    (target / "shards").mkdir(parents=True)
-    catalogue = Catalogue(target / "catalogue.json")
+    index = target / "index"
+    (index / "shards").mkdir(parents=True)
+    catalogue = Catalogue(index / "catalogue.json")
     for collection, generation in sorted(engine.current().items()):
         shard = f"{len(catalogue.entries)}"
-        engine.copy(generation.name, target / "shards" / shard)
+        engine.copy(generation.name, index / "shards" / shard)
         catalogue.add(collection, generation, shard)
         catalogue.switch(collection, generation.name)
+    if connectors.exists():
+        unfinished = shutil.ignore_patterns(".*", "*.new")
+        shutil.copytree(connectors, target / "connectors", ignore=unfinished)
     return sorted(catalogue.reads)
 
 
@@ -122,10 +130,10 @@ def restore_backup(backup: Path, data_dir: Path) -> dict[str, Any]:
     Raises what `check_backup` does, and `ConfigError` where there is something already.
     """
     manifest = check_backup(backup)
-    for name in ("index", "media"):
+    for name in PARTS:
         if (data_dir / name).exists():
             raise ConfigError(f"{data_dir / name} exists; restore into a new data directory, or move it away")
-    for name in ("media", "index"):  # the index last: points never lack their media
+    for name in PARTS:
         with staged_directory(data_dir / name) as staging:
             for file in manifest["files"]:
                 if file.startswith(f"{name}/"):

@@ -14,26 +14,27 @@ from typing import Any
 
 from connectors.errors import IntegrityError
 from connectors.staged_directory import staged_directory
-from service.backup import MANIFEST, check_backup, copy_index, files_in, manifest_bytes, media_name
+from service.backup import MANIFEST, PARTS, check_backup, copy_data, files_in, manifest_bytes, media_name
 from service.index.engine import Engine
 from service.index.shard_copy import sync_tree
 from service.media_store import MediaStore
 
 CHUNK = 1024 * 1024
 """Bytes sent at once."""
-_PARTS = ("index", "media")
 
 
-def stream_backup(engine: Engine, media: MediaStore, scratch: Path) -> Generator[bytes, None, None]:
-    """A backup of every collection and its media, in chunks of a tar file; reads and writes go on.
+def stream_backup(
+    engine: Engine, media: MediaStore, connectors: Path, scratch: Path
+) -> Generator[bytes, None, None]:
+    """A backup of every collection, its media and connectors, as chunks of a tar; reads and writes go on.
 
-    The index is copied under the folder `scratch`, and is there before the first chunk. Close the generator
-    when it is not read to its end. Raises `ConfigError` as `service.backup.write_backup` does.
+    All but media is copied under the folder `scratch`, and is there before the first chunk. Close the
+    generator when it is not read to its end. Raises `ConfigError` as `service.backup.write_backup` does.
     """
     scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="backup-", dir=scratch) as folder, media.nothing_deleted():
         copied = Path(folder)
-        collections = copy_index(engine, copied / "index")
+        collections = copy_data(engine, connectors, copied)
         files: dict[str, dict[str, Any]] = {}
         for path in files_in(copied):
             name = path.relative_to(copied).as_posix()
@@ -86,7 +87,7 @@ def _chunks(path: Path) -> Iterator[bytes]:
 
 def _unpack(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
     parts = Path(member.name).parts
-    if not member.isreg() or ".." in parts or (member.name != MANIFEST and parts[0] not in _PARTS):
+    if not member.isreg() or ".." in parts or (member.name != MANIFEST and parts[0] not in PARTS):
         raise IntegrityError(f"{member.name} does not belong in a backup")
     content = archive.extractfile(member)
     assert content is not None  # every regular file has some

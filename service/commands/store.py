@@ -50,7 +50,8 @@ def _backup_stopped(data_dir: Path, target: Path) -> dict[str, Any]:
     except IndexUnavailable as error:
         raise IndexUnavailable(f"{error.message}; back a running service up with --url") from error
     try:
-        return write_backup(engine, MediaStore.open(data_dir / "media"), target)
+        media = MediaStore.open(data_dir / "media")
+        return write_backup(engine, media, data_dir / "connectors", target)
     finally:
         engine.close()
 

@@ -31,7 +31,9 @@ async def backup(request: Request) -> Response:
     """
     runtime, context = runtime_of(request), context_of(request)
     runtime.check_ready()
-    chunks = stream_backup(runtime.index.engine, runtime.media, runtime.scratch)
+    chunks = stream_backup(
+        runtime.index.engine, runtime.media, runtime.settings.data_dir / "connectors", runtime.scratch
+    )
     # The index is copied before the first chunk: what cannot be backed up is refused, not broken off.
     first = await runtime.call_index(context, partial(next, chunks))
     name = f"isthmus-{datetime.now(UTC):%Y%m%d-%H%M%S}.tar"

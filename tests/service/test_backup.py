@@ -46,7 +46,7 @@ def test_a_backup_taken_while_others_write_is_whole(tmp_path: Path) -> None:
         writer = threading.Thread(target=keep_writing)
         writer.start()
         try:
-            manifest = write_backup(index.engine, media, tmp_path / "backup")
+            manifest = write_backup(index.engine, media, tmp_path / "none", tmp_path / "backup")
         finally:
             done.set()
             writer.join()
@@ -69,7 +69,7 @@ def backup(tmp_path: Path) -> Path:
     with VectorIndex(EdgeEngine(tmp_path / "data" / "index"), LAYOUT) as index:
         for number in range(3):
             add(index, media, number)
-        write_backup(index.engine, media, tmp_path / "backup")
+        write_backup(index.engine, media, tmp_path / "none", tmp_path / "backup")
     return tmp_path / "backup"
 
 
@@ -93,7 +93,7 @@ def test_nothing_is_written_over(backup: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="exists"):
         restore_backup(backup, tmp_path / "data")
     with open_index(LAYOUT) as index, pytest.raises(ConfigError, match="snapshots"):
-        write_backup(index.engine, MediaStore.open(tmp_path / "m"), tmp_path / "other")
+        write_backup(index.engine, MediaStore.open(tmp_path / "m"), tmp_path / "none", tmp_path / "other")
 
 
 def test_the_commands_back_up_restore_export_and_import(backup: Path, tmp_path: Path) -> None:

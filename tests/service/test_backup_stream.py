@@ -43,7 +43,10 @@ def index(media: MediaStore, tmp_path: Path) -> Iterator[VectorIndex]:
 def test_what_was_sent_restores_to_what_there_was(
     index: VectorIndex, media: MediaStore, tmp_path: Path
 ) -> None:
-    chunks = stream_backup(index.engine, media, tmp_path / "scratch")
+    (tmp_path / "connectors" / "releases").mkdir(parents=True)
+    (tmp_path / "connectors" / "releases" / "v1").write_text("a release")
+    (tmp_path / "connectors" / "releases" / ".v2-half").write_text("half a release")
+    chunks = stream_backup(index.engine, media, tmp_path / "connectors", tmp_path / "scratch")
     first = next(chunks)
     add(index, media, 5)
     assert delete_with_media(index, media, "birds", ["p0"]) == ["p0"]
@@ -52,6 +55,8 @@ def test_what_was_sent_restores_to_what_there_was(
     manifest = receive_backup([stream[at : at + 1000] for at in range(0, len(stream), 1000)], tmp_path / "b")
     assert manifest["collections"] == ["birds"]
     restore_backup(tmp_path / "b", tmp_path / "new")
+    [release] = (tmp_path / "new" / "connectors" / "releases").iterdir()
+    assert release.read_text() == "a release"
     restored = MediaStore.open(tmp_path / "new" / "media")
     with VectorIndex(EdgeEngine(tmp_path / "new" / "index"), LAYOUT) as again:
         points = again.scroll("birds", 100)[0]
@@ -64,7 +69,7 @@ def test_what_was_sent_restores_to_what_there_was(
 def test_a_stream_that_broke_off_or_was_changed_is_refused(
     index: VectorIndex, media: MediaStore, tmp_path: Path
 ) -> None:
-    stream = b"".join(stream_backup(index.engine, media, tmp_path / "scratch"))
+    stream = b"".join(stream_backup(index.engine, media, tmp_path / "connectors", tmp_path / "scratch"))
     for broken in (stream[:700], stream[: len(stream) // 2], stream[:-1500], b"", b"no tar at all" * 100):
         with pytest.raises(IntegrityError, match="broke off"):
             receive_backup([broken], tmp_path / "broken")
@@ -98,7 +103,7 @@ def without_member(stream: bytes, prefix: str) -> bytes:
 def test_a_stream_that_nobody_reads_to_its_end_leaves_nothing(
     index: VectorIndex, media: MediaStore, tmp_path: Path
 ) -> None:
-    chunks = stream_backup(index.engine, media, tmp_path / "scratch")
+    chunks = stream_backup(index.engine, media, tmp_path / "connectors", tmp_path / "scratch")
     next(chunks)
     chunks.close()
     assert not any((tmp_path / "scratch").iterdir())
@@ -108,4 +113,4 @@ def test_a_stream_that_nobody_reads_to_its_end_leaves_nothing(
 
 def test_an_index_that_is_not_in_the_data_directory_is_not_backed_up(tmp_path: Path) -> None:
     with open_index(LAYOUT) as index, pytest.raises(ConfigError, match="snapshots"):
-        next(stream_backup(index.engine, MediaStore.open(tmp_path / "m"), tmp_path / "scratch"))
+        next(stream_backup(index.engine, MediaStore.open(tmp_path / "m"), tmp_path, tmp_path / "scratch"))
