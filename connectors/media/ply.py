@@ -1,9 +1,8 @@
 """Polygon files (ply), ascii and binary, clouds and meshes.
 
-Given a `Source`, back comes a `Geometry`. The reader is this project's own: trimesh 5.2 does not read
-binary faces of unlike lengths, and stops silently at a number it cannot read in a text; plyfile 1.1
-does both a row at a time (100 us each: minutes for a mesh within the limits), and as GPL software
-cannot be shipped with this package. Format: Greg Turk, "The PLY Polygon File Format", 1994.
+Given a `Source`, back comes a `Geometry`. The reader is this project's own, since no library that may be
+shipped reads binary faces of unlike lengths and notices damage: docs/media.md compares what five of them
+make of the same files. Format: Greg Turk, "The PLY Polygon File Format", 1994.
 """
 
 import struct

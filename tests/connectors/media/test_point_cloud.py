@@ -148,6 +148,47 @@ def test_a_glb_that_places_one_mesh_many_times_obeys_the_limit():
         cloud(one_mesh(nodes=nodes), limits=Limits(max_faces=1000))
 
 
+SQUARE = "v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\n"
+
+
+@pytest.mark.parametrize(
+    "obj",
+    [
+        SQUARE + "f 1 2 3 4\n",
+        SQUARE + "f -4 -3 -2 -1\nv 9 9 9\n",
+        "v 0 0 0\nv 1 0 0\nv 1 1 0\nf -3 -2 -1\nv 0 1 0\nf -4 -2 -1\n",
+        SQUARE + "vt 0 0\nvn 0 0 1\nf 1/1/1 2/1/1 3/1/1\nf 1//1 -2 4/1\n",
+        (SQUARE + "f 1 2 3 4\n").replace(" ", "\t"),
+        "  " + (SQUARE + "f 1 2 3 4\n").replace("\n", "\r\n  "),
+        SQUARE.replace("1 1 0", "1 1 0 0.5 0.5 0.5 # red") + "f 1 2 \\\n3 4 # all of it\n",
+        SQUARE + "usemtl a\nf 1 2 3\n# usemtl f 1 2 3\nusemtl b\ng x\ns off\nl 1 2\nf 1 2\nf 1 3 4\n",
+    ],
+    ids=["plain", "backwards", "between", "unlike", "tabs", "indented", "continued", "materials"],
+)
+def test_an_obj_is_read_however_its_lines_are_written(obj):
+    points = cloud(obj.encode(), "a.obj")
+    assert np.allclose(points.min(axis=0), 0, atol=0.02)
+    assert np.allclose(points.max(axis=0), (1, 1, 0), atol=0.02)
+    assert np.allclose(points.mean(axis=0), (0.5, 0.5, 0), atol=0.02)
+
+
+@pytest.mark.parametrize(
+    "line", ["f 1 2 x", "f 1 2 3.5", "v 1 one 0", "v 1 1", "f 0 1 2", "f 1 2 3/1 9//", "v 0 0 0x"]
+)
+def test_an_obj_with_a_line_that_cannot_be_read_is_invalid(line):
+    with pytest.raises(InvalidMedia, match=r"a\.obj"):
+        cloud(f"{SQUARE}f 1 2 3 4\n{line}\n".encode(), "a.obj")
+
+
+def test_an_obj_of_many_materials_is_one_mesh():
+    parts = "".join(f"usemtl m{i}\nf 1 2 3 4\n" for i in range(20_000))
+    vertices = SQUARE * 500
+    tracemalloc.start()
+    assert np.allclose(cloud((vertices + parts).encode(), "a.obj").mean(axis=0), (0.5, 0.5, 0), atol=0.02)
+    assert tracemalloc.get_traced_memory()[1] < 50_000_000
+    tracemalloc.stop()
+
+
 def test_an_obj_opens_no_other_file(tmp_path, monkeypatch):
     obj = samples.file("point_cloud", "a.obj")
     named = b"mtllib /etc/passwd\nmtllib http://127.0.0.1:9/a.mtl\nusemtl x\n" + obj
