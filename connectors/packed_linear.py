@@ -5,6 +5,9 @@ call. Frozen weights can be laid out once: given an encoder's parts, `pack` repl
 place. The arithmetic stays that of the format; only the order of additions differs.
 """
 
+import ctypes
+import mmap
+
 import torch
 from torch import Tensor, nn
 
@@ -38,11 +41,25 @@ def can_pack() -> bool:
 def pack(part: nn.Module) -> None:
     """Replace the linear layers in `part`, whose weights nothing but the layers themselves may read.
 
-    One after another, so that at no time more than one layer's weights are there twice. Those of
-    `nn.MultiheadAttention`, which reads them itself, stay.
+    One after another, and each gives its memory back, so that at no time more than one layer's weights
+    are there twice; a tensor that shares memory with them is lost. Layers of `nn.MultiheadAttention`,
+    which reads their weights itself, stay.
     """
     for name, child in part.named_children():
         if isinstance(child, nn.Linear):
             setattr(part, name, PackedLinear(child))
+            _forget(child.weight)
         elif not isinstance(child, nn.MultiheadAttention):
             pack(child)
+
+
+def _forget(weight: Tensor) -> None:
+    """Give the pages of a weight back to the system.
+
+    Freeing it would not: a checkpoint is one block of memory, which stays as long as any tensor of it.
+    """
+    start = -(-weight.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
+    length = weight.data_ptr() + weight.nbytes - start
+    if length >= mmap.PAGESIZE:
+        whole_pages = ctypes.c_size_t(length // mmap.PAGESIZE * mmap.PAGESIZE)
+        ctypes.CDLL(None).madvise(ctypes.c_void_p(start), whole_pages, mmap.MADV_DONTNEED)
