@@ -28,6 +28,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
@@ -39,7 +40,7 @@ from connectors.encoder import TowerEncoder
 from connectors.encoders.point_groups import farthest_points
 from connectors.encoders.pointbert import CONFIGS, PointTransformer
 from connectors.modality import Media, Modality
-from connectors.precision import place, warm_up
+from connectors.precision import warm_up
 from connectors.torchvision_operators import declare_missing_operators
 
 Call = Callable[[], Tensor]
@@ -61,17 +62,23 @@ class Row:
         return {key: value for key, value in asdict(self).items() if value is not None}
 
 
-def milliseconds(rounds: int, *calls: Call) -> list[float]:
-    """Median times of calls that take turns, after one round that is not counted."""
-    times: list[list[float]] = [[] for _ in calls]
+ROUNDS = {1: 9, 4: 3, 8: 5, 32: 3}
+"""How often each batch size is run: about five minutes in all on two idle cores."""
+
+
+def times(rounds: int, *calls: Call) -> NDArray[np.float64]:
+    """Milliseconds [rounds, calls] of calls that take turns, first to last and then last to first.
+
+    So each is as often the earlier one; one round before is not counted.
+    """
+    taken = np.zeros((rounds + 1, len(calls)))
     with torch.inference_mode():
-        for turn in range(rounds + 1):
-            for call, kept in zip(calls, times, strict=True):
+        for turn, row in enumerate(taken):
+            for i in range(len(calls)) if turn % 2 else reversed(range(len(calls))):
                 started = time.perf_counter()
-                call()
-                if turn:
-                    kept.append(1000 * (time.perf_counter() - started))
-    return [float(np.median(kept)) for kept in times]
+                calls[i]()
+                row[i] = 1000 * (time.perf_counter() - started)
+    return taken[1:]
 
 
 def media(modality: Modality, count: int) -> list[Media]:
@@ -90,10 +97,13 @@ def media(modality: Modality, count: int) -> list[Media]:
             return [rng.normal(0, 1, (8192, 3)).astype(np.float32) for _ in range(count)]
 
 
+Load = Callable[[str], TowerEncoder]
+"""The encoder in the number format named."""
+
 Upstream = Callable[[Modality, list[Media]], Tensor]
 
 
-def clip(folder: Path) -> tuple[TowerEncoder, Upstream]:
+def clip(folder: Path) -> tuple[Load, Upstream]:
     """ViT-B/32 with QuickGELU, and open_clip's own calls."""
     import open_clip
 
@@ -107,10 +117,11 @@ def clip(folder: Path) -> tuple[TowerEncoder, Upstream]:
             return model.encode_text(tokenizer(items), normalize=True)
         return model.encode_image(torch.stack([transform(item) for item in items]), normalize=True)
 
-    return load_encoder("open_clip/ViT-B-32-quickgelu", folder / "clip.pt"), upstream
+    name, path = "open_clip/ViT-B-32-quickgelu", folder / "clip.pt"
+    return lambda dtype: load_encoder(name, path, dtype=dtype), upstream
 
 
-def clap(folder: Path, size: str) -> tuple[TowerEncoder, Upstream]:
+def clap(folder: Path, size: str) -> tuple[Load, Upstream]:
     """HTS-AT without fusion, and laion_clap's own network and preprocessing."""
     sys.path.append(str(Path(importlib.util.find_spec("laion_clap").origin).parent))
     with warnings.catch_warnings():
@@ -125,7 +136,7 @@ def clap(folder: Path, size: str) -> tuple[TowerEncoder, Upstream]:
     projection = nn.Sequential(nn.Linear(config["embed_dim"], 512), nn.ReLU(), nn.Linear(512, 512))
     parts = {"audio_branch": tower, "audio_projection": projection}
     tensors = {f"module.{n}.{k}": v for n, part in parts.items() for k, v in part.state_dict().items()}
-    torch.save({"state_dict": tensors}, folder / "clap.pt")
+    torch.save({"state_dict": tensors}, folder / f"{size}.pt")
 
     def upstream(_: Modality, items: list[Media]) -> Tensor:
         waves = [
@@ -134,10 +145,11 @@ def clap(folder: Path, size: str) -> tuple[TowerEncoder, Upstream]:
         found = tower({"waveform": torch.stack(waves)}, device="cpu")["embedding"]
         return F.normalize(projection(found), dim=-1)
 
-    return load_encoder(f"laion_clap/{size}", folder / "clap.pt"), upstream
+    path = folder / f"{size}.pt"
+    return lambda dtype: load_encoder(f"laion_clap/{size}", path, dtype=dtype), upstream
 
 
-def ulip(folder: Path) -> tuple[TowerEncoder, Upstream]:
+def ulip(folder: Path) -> tuple[Load, Upstream]:
     """PointBERT, and its textbook form: convolutions, whole-row topk, sampling point by point."""
     network = PointTransformer(CONFIGS["pointbert"]).eval()
     projection = torch.randn(768, 512)
@@ -169,18 +181,19 @@ def ulip(folder: Path) -> tuple[TowerEncoder, Upstream]:
         x = network.norm(x)
         return F.normalize(torch.cat([x[:, 0], x[:, 1:].max(1)[0]], -1) @ projection, dim=-1)
 
-    encoder = load_encoder("ulip/pointbert", folder / "ulip.pt")
-    return encoder, upstream
+    def load(dtype: str) -> TowerEncoder:
+        return load_encoder("ulip/pointbert", folder / "ulip.pt", dtype=dtype)
+
+    encoder = load("float32")
+    return load, upstream
 
 
 def compare(
-    name: str, encoder: TowerEncoder, upstream: Upstream, batches: list[int], rounds: int
+    name: str, encoder: TowerEncoder, load: Load, upstream: Upstream, batches: list[int]
 ) -> Iterator[Row]:
     """An encoder beside its upstream, then in reduced formats beside itself."""
-    formats = {}
-    for dtype in ("bfloat16", "int8") if encoder.quantisable else ("bfloat16",):
-        formats[dtype] = copy.deepcopy(encoder)
-        place(formats[dtype], dtype=dtype)
+    reduced = ("bfloat16", "int8") if encoder.quantisable else ("bfloat16",)
+    formats = {dtype: load(dtype) for dtype in reduced}
     for modality in encoder.modalities:
         for batch in batches:
             items = media(modality, batch)
@@ -189,14 +202,16 @@ def compare(
                 lambda m=modality, i=items: upstream(m, i),
                 *(lambda m=modality, i=items, e=e: e.encode(i, m) for e in formats.values()),
             ]
-            ours, theirs, *reduced = milliseconds(rounds, *calls)
+            taken = times(ROUNDS[batch], *calls)
+            ours, theirs, *others = np.median(taken, axis=0)
+            share = float(np.median(taken[:, 0] / taken[:, 1]))
             label = f"{name} {modality} b{batch}"
-            yield Row(label, ours, "ms")
-            yield Row(f"{label} items/s", 1000 * batch / ours, "/s")
-            yield Row(f"{label} upstream", theirs, "ms")
-            yield Row(f"{label} against upstream", ours / theirs, "x", "<= 1", ours <= theirs)
-            for dtype, value in zip(formats, reduced, strict=True):
-                yield Row(f"{label} {dtype}", value, "ms")
+            yield Row(label, float(ours), "ms")
+            yield Row(f"{label} items/s", float(1000 * batch / ours), "/s")
+            yield Row(f"{label} upstream", float(theirs), "ms")
+            yield Row(f"{label} against upstream", share, "x", "<= 1", share <= 1)
+            for dtype, value in zip(formats, others, strict=True):
+                yield Row(f"{label} {dtype}", float(value), "ms")
         with torch.inference_mode():
             items = media(modality, batches[-1])
             exact = encoder.encode(items, modality)
@@ -225,7 +240,7 @@ def start(name: str, encoder: TowerEncoder) -> Iterator[Row]:
 
 def measure(quick: bool) -> Iterator[Row]:
     """Every row, encoder by encoder."""
-    batches, rounds = ([1, 4], 1) if quick else ([1, 8, 32], 5)
+    batches = [1, 4] if quick else [1, 8, 32]
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         builders = {"clip": lambda: clip(folder), "clap": lambda: clap(folder, "HTSAT-tiny")}
@@ -234,24 +249,25 @@ def measure(quick: bool) -> Iterator[Row]:
         builders["ulip"] = lambda: ulip(folder)
         for name, build in builders.items():
             torch.manual_seed(0)
-            encoder, upstream = build()
+            load, upstream = build()
+            encoder = load("float32")
             yield from start(name, encoder)
-            yield from compare(name, encoder, upstream, batches, rounds)
+            yield from compare(name, encoder, load, upstream, batches)
             if name == "ulip":
                 prepared = encoder.prepare(media("point_cloud", 1)[0])
-                whole, sampling = milliseconds(
-                    rounds,
+                taken = times(
+                    ROUNDS[1],
                     lambda e=encoder, p=prepared: e.encode_prepared([p]),
                     lambda p=prepared: farthest_points(p.rows, 512),
                 )
-                share = sampling / whole
+                share = float(np.median(taken[:, 1] / taken[:, 0]))
                 yield Row("ulip farthest point sampling, share of b1", share, "", "<= 0.25", share <= 0.25)
 
 
 def main() -> None:
     """Print the table, and with --json one JSON object on the last line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="batches 1 and 4, the tiny CLAP, one round")
+    parser.add_argument("--quick", action="store_true", help="batches 1 and 4, the tiny CLAP")
     parser.add_argument("--json", action="store_true", help="one JSON object on the last line")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of torch")
     options = parser.parse_args()
