@@ -196,8 +196,7 @@ class EdgeEngine:
     def usage(self, name: str) -> Usage:
         """How far the records are indexed."""
         shard = self._shard(name)
-        size = sum(file.stat().st_blocks * 512 for file in list(shard.path.rglob("*")) if file.is_file())
-        return Usage(shard.indexed(), shard.optimizing.locked(), size)
+        return Usage(shard.indexed(), shard.optimizing.locked(), _bytes_on_disk(shard.path))
 
     def optimize(self, name: str) -> None:
         """Optimise a generation now, and return when the optimised shard has taken over."""
@@ -250,6 +249,16 @@ class EdgeEngine:
                     owned = own(path, LEFTOVER_SECONDS)
                     shutil.rmtree(path, ignore_errors=True)
                     os.close(owned)
+
+
+def _bytes_on_disk(folder: Path) -> int:
+    """What a shard takes that is written meanwhile; files that vanish while counting do not count."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                total += Path(place, name).stat().st_blocks * 512
+    return total
 
 
 def _dumped(where: models.Filter | None) -> dict[str, Any] | None:

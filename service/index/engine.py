@@ -24,6 +24,9 @@ DEFAULT_FIELDS: Mapping[str, FieldType] = {
 }
 """Payload fields every generation indexes."""
 
+SEARCH_EF = 256
+"""Candidates a search of a graph keeps, at least."""
+
 BATCH = 256
 """Records in one call: a few milliseconds of work, so that other callers wait no longer."""
 

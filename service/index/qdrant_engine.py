@@ -17,7 +17,14 @@ from qdrant_client import QdrantClient, models
 from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
 
 from service.errors import IndexUnavailable
-from service.index.engine import Generation, Usage, VectorStorage, collection_of, generation_name
+from service.index.engine import (
+    SEARCH_EF,
+    Generation,
+    Usage,
+    VectorStorage,
+    collection_of,
+    generation_name,
+)
 from service.index.payload import UNIFIED, native_name
 from service.index.protocol import FieldType, Layout, Vector
 from service.index.records import Record
@@ -191,7 +198,9 @@ class QdrantEngine:
         quantization = models.QuantizationSearchParams(ignore=exact, rescore=True, oversampling=2.0)
         parameters = None  # local mode is exact, and warns where it is asked to be
         if not self._local:
-            parameters = models.SearchParams(exact=exact, quantization=quantization)
+            parameters = models.SearchParams(
+                hnsw_ef=max(SEARCH_EF, limit + offset), exact=exact, quantization=quantization
+            )
         with self._calling():
             found = self._client.query_points(
                 name,

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from service.errors import IndexUnavailable
-from service.index.engine import Generation, VectorStorage
+from service.index.engine import SEARCH_EF, Generation, VectorStorage
 from service.index.fair_lock import FairLock
 from service.index.payload import UNIFIED, native_name
 from service.index.records import Record, pack, unpack
@@ -39,7 +39,7 @@ class GraphSettings:
 
     m: int = 16
     ef_construct: int = 128
-    ef: int = 128
+    ef: int = SEARCH_EF
     threads: int = 0
     scan_below_kb: int = 10_000
 
