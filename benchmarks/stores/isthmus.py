@@ -10,13 +10,19 @@ from service.index.opening import open_index
 from service.index.protocol import Layout, Point
 from service.index.shard_optimizer import OptimizerSettings
 from service.index.vector_index import VectorIndex
-from stores.mixture import DIM, TOP, Data
+from stores.mixture import DIM, MODALITIES, TOP, Data, modality_of
 
 LAYOUT = Layout(DIM, {"clip": DIM}, "benchmark")
 WHERE = {
     "query": None,
     "broad filter": {"must": [{"key": "metadata.half", "match": {"value": 1}}]},
     "selective filter": {"must": [{"key": "metadata.hundredth", "match": {"value": 7}}]},
+    "combined filter": {
+        "must": [
+            {"key": "modality", "match": {"value": "audio"}},
+            {"key": "metadata.hundredth", "match": {"any": list(range(10))}},
+        ]
+    },
 }
 BATCH = 1024
 
@@ -90,4 +96,5 @@ class LocalStore(IndexStore):
 
 def _point(number: int, vector: np.ndarray) -> Point:
     metadata = {"half": number % 2, "hundredth": number % 100}
-    return Point(str(number), "image", "clip", vector, vector, {"metadata": metadata})
+    modality = MODALITIES[int(modality_of(np.array(number)))]
+    return Point(str(number), modality, "clip", vector, vector, {"metadata": metadata})

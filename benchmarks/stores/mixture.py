@@ -14,14 +14,24 @@ from pathlib import Path
 
 import numpy as np
 
+from connectors.modality import Modality
+
 DIM, TOP, QUERIES = 512, 10, 400
 CLUSTERS, RANK, CHUNK, SEED = 256, 64, 20_000, 20
+MODALITIES: tuple[Modality, ...] = ("text", "image", "audio", "point_cloud")
 FILTERS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "query": lambda numbers: np.ones_like(numbers, dtype=bool),
     "broad filter": lambda numbers: numbers % 2 == 1,
     "selective filter": lambda numbers: numbers % 100 == 7,
+    "combined filter": lambda numbers: (numbers % 100 < 10) & (modality_of(numbers) == 2),
 }
-"""What is asked, and which vectors, by their numbers, may answer: all, half, one in a hundred."""
+"""What is asked, and which vectors, by their numbers, may answer: all, half, one in a hundred, and one in
+forty by two fields."""
+
+
+def modality_of(numbers: np.ndarray) -> np.ndarray:
+    """Which of `MODALITIES` each vector is of, independent of its number's digits."""
+    return (numbers.astype(np.uint64) * np.uint64(2654435761) >> np.uint64(16)) % np.uint64(4)
 
 
 @dataclass(frozen=True)

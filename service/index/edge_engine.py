@@ -24,7 +24,14 @@ from qdrant_client import models
 
 from service.errors import IndexUnavailable
 from service.index.catalogue import Catalogue
-from service.index.engine import Generation, Usage, VectorStorage, generation_name
+from service.index.engine import (
+    ACORN_SELECTIVITY,
+    Generation,
+    Usage,
+    VectorStorage,
+    combines,
+    generation_name,
+)
 from service.index.folder_owner import own
 from service.index.payload import UNIFIED
 from service.index.protocol import FieldType, Layout, Vector
@@ -178,6 +185,7 @@ class EdgeEngine:
             "threshold": threshold,
             "vectors": with_vectors,
             "exact": exact,
+            "acorn": ACORN_SELECTIVITY if combines(where) else None,
         }
         asked = Record("", {}, {"query": np.asarray(vector, dtype=np.float32)})
         return self._shard(name).call(head, [asked])[1]

@@ -132,6 +132,7 @@ class EdgeWorker:
     def query(self, head: dict[str, Any], records: list[Record]) -> tuple[None, Sequence[Record]]:
         """The records nearest the one vector sent."""
         quantization = edge.QuantizationSearchParams(ignore=head["exact"], rescore=True, oversampling=2.0)
+        acorn = None if head["acorn"] is None else edge.AcornSearchParams(True, head["acorn"])
         vector: Any = records[0].vectors["query"]
         request = edge.QueryRequest(
             limit=head["limit"],
@@ -144,6 +145,7 @@ class EdgeWorker:
             params=edge.SearchParams(
                 hnsw_ef=max(self.hnsw_ef, head["limit"] + head["offset"]),
                 exact=head["exact"],
+                acorn=acorn,
                 quantization=quantization,
             ),
         )

@@ -24,8 +24,15 @@ DEFAULT_FIELDS: Mapping[str, FieldType] = {
 }
 """Payload fields every generation indexes."""
 
-SEARCH_EF = 256
+SEARCH_EF = 128
 """Candidates a search of a graph keeps, at least."""
+
+ACORN_SELECTIVITY = 0.1
+"""Share of points below which a filter of several conditions is searched by ACORN.
+
+Each indexed field's values have links among themselves, but not the points that several conditions leave:
+one in a hundred, by two fields, was found at a recall of 0.90 without ACORN and 1.00 with it.
+"""
 
 BATCH = 256
 """Records in one call: a few milliseconds of work, so that other callers wait no longer."""
@@ -127,6 +134,17 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Let go of files, processes and connections. Idempotent."""
+
+
+def combines(where: models.Filter | None) -> bool:
+    """Whether a filter is more than one condition on one field."""
+    if where is None:
+        return False
+    clauses = (where.must, where.should, where.must_not)
+    conditions = [each for clause in clauses if isinstance(clause, list) for each in clause]
+    if where.min_should is not None:
+        conditions += where.min_should.conditions
+    return len(conditions) != 1 or not isinstance(conditions[0], models.FieldCondition)
 
 
 def generation_name(collection: str) -> str:

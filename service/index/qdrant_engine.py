@@ -18,11 +18,13 @@ from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
 
 from service.errors import IndexUnavailable
 from service.index.engine import (
+    ACORN_SELECTIVITY,
     SEARCH_EF,
     Generation,
     Usage,
     VectorStorage,
     collection_of,
+    combines,
     generation_name,
 )
 from service.index.payload import UNIFIED, native_name
@@ -198,8 +200,9 @@ class QdrantEngine:
         quantization = models.QuantizationSearchParams(ignore=exact, rescore=True, oversampling=2.0)
         parameters = None  # local mode is exact, and warns where it is asked to be
         if not self._local:
+            acorn = models.AcornSearchParams(enable=combines(where), max_selectivity=ACORN_SELECTIVITY)
             parameters = models.SearchParams(
-                hnsw_ef=max(SEARCH_EF, limit + offset), exact=exact, quantization=quantization
+                hnsw_ef=max(SEARCH_EF, limit + offset), exact=exact, acorn=acorn, quantization=quantization
             )
         with self._calling():
             found = self._client.query_points(

@@ -94,6 +94,30 @@ def test_another_storage_is_taken_on_by_the_next_optimisation_which_it_calls_for
         assert recall(index) >= 0.98
 
 
+def test_the_few_that_two_conditions_leave_are_found_too(tmp_path: Path) -> None:
+    count, rng = 3_000, np.random.default_rng(4)
+    vectors, marks = clustered(count, 3), rng.integers(0, 5, (count, 2))
+    native = np.eye(8, dtype=np.float32)[0]
+    graph = GraphSettings(m=8, ef_construct=32, ef=32, scan_below_kb=15)  # below 60 points it would scan
+    where = {"must": [{"key": f"metadata.{key}", "match": {"value": 3}} for key in "ab"]}
+    admitted = np.flatnonzero((marks == 3).all(axis=1))
+    assert 90 < len(admitted) < 150
+    with VectorIndex(EdgeEngine(tmp_path, optimizer=NEVER, graph=graph), LAYOUT) as index:
+        for key in "ab":
+            index.declare_field("b", f"metadata.{key}", "integer")
+        payloads = [{"metadata": {"a": int(a), "b": int(b)}} for a, b in marks]
+        index.upsert(
+            "b", [Point(str(i), "text", "clip", vectors[i], native, payloads[i]) for i in range(count)]
+        )
+        optimise(index)
+        shares = []
+        for query in QUERIES:
+            nearest = set(admitted[np.argsort(-(vectors[admitted] @ query))[:10]].tolist())
+            found = {int(hit.point.id) for hit in index.search("b", query, 10, where=where)}
+            shares.append(len(nearest & found) / 10)
+        assert np.mean(shares) >= 0.98
+
+
 @pytest.mark.parametrize("setting", [{"quantize": True}, {"on_disk": True}])
 def test_local_mode_says_that_it_cannot(tmp_path: Path, setting: dict[str, bool]) -> None:
     with pytest.raises(ConfigError, match="ISTHMUS_INDEX=edge"):
