@@ -54,7 +54,7 @@ def encoded_batches(
         waiting: deque[list[tuple[Example, Future[Prepared]]]] = deque()
 
         def submit() -> None:
-            for batch in islice(upcoming, 1 + AHEAD - len(waiting)):
+            for batch in islice(upcoming, AHEAD - len(waiting)):
                 waiting.append([(example, pool.submit(prepare, example)) for example in batch])
 
         submit()

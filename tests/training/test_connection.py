@@ -1,3 +1,5 @@
+from functools import cache
+
 import pytest
 import torch
 
@@ -140,6 +142,45 @@ def test_any_two_spaces_with_a_modality_in_common_are_connected_by_config_alone(
 
     assert connector.manifest.heads["wav/image"] == ["f_l", "f_m"]
     assert connector.is_identity("bind", "point_cloud")
+
+
+@pytest.mark.parametrize(
+    ("name", "sections"),
+    [
+        *(("exmcr-paper", {"pseudo_pairs": {"queries": [query]}}) for query in ("overlap", "leaf", "base")),
+        ("exmcr-paper", {"pseudo_pairs": {"weighting": "hard"}}),
+        ("exmcr-paper", {"pseudo_pairs": {"temperature": 0.1}}),
+        ("exmcr-paper", {"loss": {"contrasts": [["leaf", "base"]]}}),
+        *(("exmcr-paper", {"projector": {"leaf_layers": depth}}) for depth in (1, 2)),
+        *(("exmcr-paper", {"projector": {"layers": depth}}) for depth in (0, 1, 3, 4, 5)),
+        *(
+            ("exmcr-paper", {"loss": {key: value}})
+            for key, value in {
+                "overlap_temperature": 0.1,
+                "intra_weight": 0.0,
+                "intra_squared": True,
+                "noise_variance": 0.0,
+                "neighbourhood_weight": 1.0,
+            }.items()
+        ),
+        ("cmcr-paper", {"projector": {"cmcr_shape": "one_layer"}}),
+        ("cmcr-paper", {"loss": {"other_temperature": 0.1}}),
+    ],
+)
+def test_every_axis_of_the_papers_is_a_value_of_the_recipe(name, sections):
+    changed = connect(recipe(name, **sections), features()).connector
+    plain = plain_connector(name)
+
+    assert changed.version != plain.version
+    audio = SIMULATION.test["leaf_other"]
+    unified = changed.project("clap", "audio", audio)
+    assert unified.isfinite().all()
+    assert not torch.allclose(unified, plain.project("clap", "audio", audio), atol=1e-4)
+
+
+@cache
+def plain_connector(name):
+    return connect(recipe(name), features()).connector
 
 
 def test_a_batch_that_no_process_can_contrast_is_refused_before_pseudo_pairs_are_made(tmp_path):
