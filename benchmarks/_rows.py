@@ -8,6 +8,7 @@ import argparse
 import json
 import os
 import platform
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -75,7 +76,7 @@ def publish(
     for row in rows:
         verdict = "" if row.goal is None else f"{row.goal}: {'holds' if row.holds else 'missed'}"
         table.add_row(row.name, f"{row.value:,.2f}", row.unit, verdict)
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
     if as_json:
         print_json(benchmark, [row.json() for row in rows], about)
 
