@@ -19,8 +19,12 @@ from torch.nn import functional as F
 
 from connectors.encoders.compact.conv_trunk import ConvTrunk
 from training.compact.alignment import soft_contrast
+from training.compact.optimisers import ConvOptimiser
 from training.compact.teachers import Classifier
 from training.compact.view_pool import Views
+
+WARM_UP = 60
+"""Steps until the learning rates are at their highest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +33,10 @@ class DistilPlan:
 
     epochs: float
     batch: int = 96
-    lr: float = 2e-3
+    lr: float = 4e-3
+    matrix_lr: float = 0.04
     decay: float = 0.02
     temperature: float = 1.5
-    mirror: bool = False
     seed: int = 0
 
 
@@ -106,22 +110,14 @@ def distil(
         nn.Conv2d(width, views[key].shape[-1], 1)
         for width, key in zip(widths, ("middle", "late"), strict=True)
     )
-    parameters = [*trunk.parameters(), *hints.parameters(), *(guide.head.parameters() if guide else ())]
-    optimiser = torch.optim.AdamW(parameters, lr=plan.lr, weight_decay=plan.decay, fused=True)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser,
-        lambda k: min((k + 1) / 200, 0.5 * (1 + math.cos(math.pi * min(1.0, k / steps))) + 1e-4),
-    )
+    others = [hints, *([guide.head] if guide else [])]
+    optimiser = ConvOptimiser(trunk, others, plan.lr, plan.matrix_lr, plan.decay)
     scale = {key: spread(views[key]) for key in ("features", "middle", "late")}
     weight, bias = torch.from_numpy(classifier.weight), torch.from_numpy(classifier.bias)
-    coin = torch.Generator().manual_seed(plan.seed)
     begun, seen = time.monotonic(), torch.zeros(4)
     for step, rows in enumerate(batches(count, plan.batch, steps, plan.seed)):
         inputs = network_input(views["input"][rows])
         target = {key: torch.from_numpy(views[key][rows]).float() for key in ("features", "middle", "late")}
-        if plan.mirror and torch.rand((), generator=coin) < 0.5:
-            inputs = inputs.flip(3)
-            target["middle"], target["late"] = target["middle"].flip(2), target["late"].flip(2)
         with torch.autocast("cpu", torch.bfloat16):
             middle, late, top = trunk.maps(inputs)
             guesses = [hint(m) for hint, m in zip(hints, (middle, late), strict=True)]
@@ -139,11 +135,7 @@ def distil(
         )
         loss = feature_loss + score_loss
         loss = loss + (guide.loss(features, torch.from_numpy(rows)) if guide else 0.5 * sum(hint_losses))
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(parameters, 5.0)
-        optimiser.step()
-        schedule.step()
+        optimiser.step(loss, min((step + 1) / WARM_UP, 0.5 * (1 + math.cos(math.pi * step / steps))))
         seen += torch.stack([feature_loss, score_loss, *hint_losses]).detach()
         if (step + 1) % 100 == 0:
             rate = (step + 1) * plan.batch / (time.monotonic() - begun)

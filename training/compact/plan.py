@@ -39,14 +39,14 @@ class Plan:
 FULL = Plan(
     picture_views=49_152,
     picture_epochs=5.0,
-    picture_refining=1.5,
+    picture_refining=1.0,
     sound_views=65_536,
-    sound_epochs=4.5,
-    sound_refining=2.0,
+    sound_epochs=4.0,
+    sound_refining=1.0,
     vocabulary=16_384,
     word_steps=2500,
     head_steps=1500,
-    shape_epochs=15,
+    shape_epochs=30,
     connector_epochs=5,
 )
 QUICK = Plan(

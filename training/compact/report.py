@@ -111,5 +111,7 @@ def write_report(lines: Sequence[Line], path: Path, notes: Mapping[str, str]) ->
         "",
         notes["limits"],
         "",
+        notes["tried"],
+        "",
     ]
     path.write_text("\n".join(text), encoding="utf-8")

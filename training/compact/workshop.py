@@ -147,7 +147,7 @@ class Workshop:
         def make() -> nn.Module:
             network = ConvTrunk(**(PICTURE_TRUNK if kind == "pictures" else SOUND_TRUNK))  # type: ignore[arg-type]
             epochs = self.plan.picture_epochs if kind == "pictures" else self.plan.sound_epochs
-            plan = DistilPlan(epochs, mirror=kind == "pictures", seed=self.plan.seed)
+            plan = DistilPlan(epochs, seed=self.plan.seed)
             progress = lambda text: say(f"{kind}, {text}")  # noqa: E731
             return distil(network, self.pool(kind), self.classifier(kind), plan, progress)
 
@@ -169,7 +169,7 @@ class Workshop:
             head = make_head([features, 512, words.shape[1]])
             guide = Guide(head, anchors, anchors, torch.from_numpy(known))
             epochs = self.plan.picture_refining if kind == "pictures" else self.plan.sound_refining
-            plan = DistilPlan(epochs, lr=6e-4, mirror=kind == "pictures", seed=self.plan.seed + 1)
+            plan = DistilPlan(epochs, lr=6e-4, matrix_lr=4e-3, seed=self.plan.seed + 1)
             progress = lambda text: say(f"{kind} refined, {text}")  # noqa: E731
             return distil(network, self.pool(kind), classifier, plan, progress, guide)
 

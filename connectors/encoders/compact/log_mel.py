@@ -24,7 +24,7 @@ BANDS, FRAMES = 64, 96
 PATCH = (FRAMES - 1) * HOP + WINDOW
 """Samples that one patch spans."""
 PATCH_HOP = PATCH // 2
-MOST_PATCHES = 16
+MOST_PATCHES = 12
 SILENT = 0.02
 """A patch this much quieter (rms) than the loudest says nothing about the sound."""
 
