@@ -35,12 +35,12 @@ NOTES = {
         "no training of ours."
     ),
     "limits": (
-        "Limits. The held-out clips are few (see the counts), so a figure moves by several points with the "
-        "split. The picture tower saw no photograph of an animal, a vehicle or an instrument: it knows them "
-        "from emoji, renders and its teacher's class weights. What limits sound to picture is less the "
-        "connector than the two spaces: compare its rows with those of the teachers' scores, which no "
-        "student of theirs can be far ahead of, and with the native spaces' own. The calibration's curves "
-        "were fitted on the media measured here."
+        "Limits. The held-out clips are few (see the counts), so a figure moves by several points with "
+        "the split. The picture tower saw no photograph of an animal, a vehicle or an instrument: it "
+        "knows them from emoji, renders and its teacher's class weights. What limits sound to picture is "
+        "less the connector than the pictures: from held-out sounds to pictures that were trained on, the "
+        "same connector does much better. The calibration's curves were fitted on the media measured "
+        "here."
     ),
     "tried": (
         "What was tried for the picture trunk, on a pool of 6,144 views, by the error of its features on "
