@@ -9,25 +9,31 @@ measured in a process of its own. FAISS and hnswlib (extra `bench`) are the refe
 graph, nothing durable.
 """
 
-import argparse
+# ruff: noqa: E402
+import sys
+from pathlib import Path
+
+# Started as a script, this file's folder comes first in the path and would hide the package it measures.
+HERE = Path(__file__).resolve().parent
+sys.path[:] = [str(HERE.parent), *(entry for entry in sys.path if Path(entry).resolve() != HERE)]
+
 import json
 import multiprocessing
 import os
-import platform
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 
+from benchmarks._rows import machine, parser, print_json
+from benchmarks.stores.isthmus import EdgeStore, LocalStore
+from benchmarks.stores.mixture import FILTERS, TOP, Data, open_data
+from benchmarks.stores.references import FaissStore, HnswlibStore
+from benchmarks.stores.store import Store
 from service.index.engine import VectorStorage
-from stores.isthmus import EdgeStore, LocalStore
-from stores.mixture import FILTERS, TOP, Data, open_data
-from stores.references import FaissStore, HnswlibStore
-from stores.store import Store
 
 STORES: dict[str, Callable[[], Store]] = {
     "edge": EdgeStore,
@@ -146,17 +152,17 @@ def judged(store: str, row: Row) -> dict[str, object]:
 
 def main() -> None:
     """Measure, and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="10,000 points, without local mode")
-    parser.add_argument("--json", action="store_true", help="one JSON object on the last line")
-    parser.add_argument("--points", type=int, default=100_000)
-    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep data and stores here, use those there")
-    parser.add_argument("--stores", default=",".join(DEFAULT), help=f"of {', '.join(STORES)}")
-    options = parser.parse_args()
+    arguments = parser(__doc__ or "", quick="10,000 points, without local mode")
+    arguments.add_argument("--points", type=int, default=100_000)
+    arguments.add_argument(
+        "--keep", type=Path, metavar="DIR", help="keep data and stores here, use those there"
+    )
+    arguments.add_argument("--stores", default=",".join(DEFAULT), help=f"of {', '.join(STORES)}")
+    options = arguments.parse_args()
     count = 10_000 if options.quick else options.points
     names = [each for each in options.stores.split(",") if not (options.quick and each == "local")]
     if unknown := set(names) - set(STORES):
-        parser.error(f"there is no store {unknown.pop()}")
+        arguments.error(f"there is no store {unknown.pop()}")
     print(f"{count:,} points, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}", flush=True)
     rows = []
     with tempfile.TemporaryDirectory() as temporary:
@@ -174,8 +180,7 @@ def main() -> None:
             if options.keep is None:
                 shutil.rmtree(folder / name)
     if options.json:
-        machine = {"cores": os.cpu_count(), "platform": platform.platform(), "load": os.getloadavg()[0]}
-        print(json.dumps({"benchmark": "index", "machine": machine, "points": count, "rows": rows}))
+        print_json("index", rows, machine(points=count))
 
 
 if __name__ == "__main__":

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.stores.mixture import DIM, MODALITIES, TOP, Data, modality_of
 from service.index.edge_engine import EdgeEngine
 from service.index.engine import VectorStorage
 from service.index.opening import open_index
 from service.index.protocol import Layout, Point
 from service.index.shard_optimizer import OptimizerSettings
 from service.index.vector_index import VectorIndex
-from stores.mixture import DIM, MODALITIES, TOP, Data, modality_of
 
 LAYOUT = Layout(DIM, {"clip": DIM}, "benchmark")
 WHERE = {

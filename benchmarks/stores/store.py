@@ -5,7 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
-from stores.mixture import Data
+from benchmarks.stores.mixture import Data
 
 
 class Store(Protocol):
