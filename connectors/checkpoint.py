@@ -89,6 +89,13 @@ def _pickled(path: Path) -> object:
             "OpenAI's CLIP take open_clip_model.safetensors of the same model from the hub "
             "(timm/vit_base_patch32_clip_224.openai for ViT-B/32)."
         )
+    if not zipped and path.is_file():
+        with path.open("rb") as file:
+            start = file.read(16)
+        if not start.startswith((pickle.PROTO, b"PK")):  # a cut-off archive is torch's to describe
+            raise CheckpointError(
+                f"{path} is no torch checkpoint: it begins with {start!r}, as no zip archive or pickle does"
+            )
     try:
         with torch.serialization.safe_globals(_DATA_ONLY_GLOBALS):
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)

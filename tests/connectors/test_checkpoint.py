@@ -85,6 +85,13 @@ def test_a_truncated_file_is_refused(tmp_path, name):
         read_tensors(path)
 
 
+def test_a_file_of_another_kind_is_refused_by_what_it_begins_with(tmp_path):
+    path = tmp_path / "ex_clap.pt"
+    path.write_text("hello world")
+    with pytest.raises(CheckpointError, match="begins with b'hello world'"):
+        read_tensors(path)
+
+
 @pytest.mark.parametrize("content", [[1, 2], {}, {"epoch": 3}], ids=["a list", "empty", "no tensors"])
 def test_a_file_without_tensors_is_refused(tmp_path, content):
     torch.save(content, tmp_path / "c.pt")
