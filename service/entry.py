@@ -93,7 +93,7 @@ async def store(
                     continue
                 data = entry.item.read()
                 payload: dict[str, Any] = {
-                    "media": media.put(data),
+                    "media": media.put_soon(data),
                     "mime": outcome.mime,
                     "sha256": outcome.sha256,
                     "name": entry.item.filename,
@@ -112,6 +112,7 @@ async def store(
                     outcome.vectors.native,
                     payload,
                 )
+            media.settle()
             upsert_with_media(runtime.index, runtime.media, collection, list(points.values()), connector)
 
     await runtime.call_index(context, partial(write))

@@ -10,6 +10,7 @@ import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -27,6 +28,8 @@ _KEY = re.compile(r"[0-9a-f]{64}")
 Used = Callable[[Set[str]], Set[str]]
 """Those of some keys that points name."""
 
+WRITERS = 8
+"""Files of one addition written at once."""
 WRITING_SECONDS = 3600.0
 """A half-written file this old has no writer any more."""
 
@@ -59,6 +62,7 @@ class MediaStore:
         try:
             yield addition
         finally:
+            addition.close()
             with self._lock:
                 self._held -= addition.keys
 
@@ -153,6 +157,8 @@ class MediaAddition:
 
     def __init__(self, store: MediaStore) -> None:
         self._store = store
+        self._writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="media")
+        self._writing: list[Future[None]] = []
         self.keys: Counter[str] = Counter()
 
     def put(self, data: bytes) -> str:
@@ -161,6 +167,22 @@ class MediaAddition:
         self.keys[key] += 1
         self._store._put(key, data)
         return key
+
+    def put_soon(self, data: bytes) -> str:
+        """`put`, done when `settle` returns: a disk syncs many files in little more time than one."""
+        key = hashlib.sha256(data).hexdigest()
+        self.keys[key] += 1
+        self._writing.append(self._writers.submit(self._store._put, key, data))
+        return key
+
+    def settle(self) -> None:
+        """Wait until what was put soon is kept. Raises `MediaStoreUnavailable` where some of it is not."""
+        while self._writing:
+            self._writing.pop().result()
+
+    def close(self) -> None:
+        """Let the writers end. Idempotent."""
+        self._writers.shutdown()
 
 
 def used_in(index: Index) -> Used:

@@ -68,6 +68,17 @@ def test_a_file_comes_back_under_the_hash_of_its_bytes(store: MediaStore) -> Non
     assert list(store) == [KEY]
 
 
+def test_many_files_are_kept_at_once_and_held_until_their_points_are_written(store: MediaStore) -> None:
+    files = [f"file {number % 15}".encode() for number in range(30)]
+    with store.adding() as media:
+        keys = [media.put_soon(data) for data in files]
+        media.settle()
+        assert [store.read(key) for key in keys] == files
+        assert store.collect(unused, older_than=0.0) == 0
+    assert len(list(store)) == 15
+    assert store.collect(unused, older_than=0.0) == 15, "none is held any more"
+
+
 def test_what_is_not_there_is_not_found(store: MediaStore) -> None:
     for key in (KEY, "../../etc/passwd", ""):
         with pytest.raises(NotFound):
@@ -244,5 +255,9 @@ def test_a_storage_that_fails_is_said_to(tmp_path: Path) -> None:
     (tmp_path / "files").write_text("in the way")
     with pytest.raises(MediaStoreUnavailable, match="written"):
         put(store, DATA)
+    with store.adding() as media:
+        media.put_soon(DATA)
+        with pytest.raises(MediaStoreUnavailable, match="written"):
+            media.settle()
     with pytest.raises(ConfigError, match="nowhere"):
         MediaStore.open(tmp_path, "nowhere://bucket")
