@@ -2,7 +2,7 @@
 
     python benchmarks/index.py [--points N] [--keep DIR] [--stores edge,faiss ...] [--quick] [--json]
 
-100,000 points of 512 numbers, or as many as `--points` says; 10,000 with `--quick`. With `--keep` the data
+100,000 points of 512 numbers, or as many as `--points` says; 20,000 with `--quick`. With `--keep` the data
 and the built stores stay in DIR, and the next call with it measures searches on them: build on a busy
 machine, measure on an idle one; what was interrupted goes on with the step it was in. Each store is
 measured in a process of its own. FAISS and hnswlib (extra `bench`) are the references: one thread, the same
@@ -152,14 +152,14 @@ def judged(store: str, row: Row) -> dict[str, object]:
 
 def main() -> None:
     """Measure, and print a table."""
-    arguments = parser(__doc__ or "", quick="10,000 points, without local mode")
+    arguments = parser(__doc__ or "", quick="20,000 points, without local mode")
     arguments.add_argument("--points", type=int, default=100_000)
     arguments.add_argument(
         "--keep", type=Path, metavar="DIR", help="keep data and stores here, use those there"
     )
     arguments.add_argument("--stores", default=",".join(DEFAULT), help=f"of {', '.join(STORES)}")
     options = arguments.parse_args()
-    count = 10_000 if options.quick else options.points
+    count = 20_000 if options.quick else options.points
     names = [each for each in options.stores.split(",") if not (options.quick and each == "local")]
     if unknown := set(names) - set(STORES):
         arguments.error(f"there is no store {unknown.pop()}")
