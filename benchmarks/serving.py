@@ -1,248 +1,172 @@
-"""What serving over a real socket costs, beside the encoder alone and an endpoint without batching.
+"""What serving over a real socket costs, beside the encoder alone, other servers, and too many requests.
 
     python benchmarks/serving.py [--bundle compact] [--quick] [--json]
+    python benchmarks/serving.py --peers [DIR]    ViT-B/32 beside infinity, LitServe and plain FastAPI
+    python benchmarks/serving.py --overload       ten times what it can take
+    python benchmarks/serving.py --soak 200000    memory over that many mixed requests
 
-The server is `isthmus serve` in a process of its own, without its cache; this process makes the load, in a
-closed loop, one item a request. The plain endpoint is FastAPI over the same encoders without batching. The
-raw loop is decoding and encoding in this process, with no server at all.
+Servers run in processes of their own, Isthmus without its cache; this process makes the load, out of media
+files on disk, one item a request unless the row says otherwise. The plain endpoint is FastAPI over the same
+encoders without batching. The raw loop is decoding and encoding in this process, with no server at all.
 """
 
 # ruff: noqa: E402
 import sys
 from pathlib import Path
 
-sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != Path(__file__).parent]
+# Started as a script, this file's folder comes first in the path and would hide the packages it measures.
+HERE = Path(__file__).resolve().parent
+sys.path[:] = [str(HERE.parent), *(entry for entry in sys.path if Path(entry).resolve() != HERE)]
 
-import argparse
 import asyncio
-import base64
-import io
-import json
 import os
-import platform
-import re
-import subprocess
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 
-import numpy as np
-import soundfile
-from PIL import Image
-from rich.console import Console
-from rich.table import Table
+import uvloop
+
+from benchmarks._rows import Row, at_least, at_most, parser, publish
+from benchmarks.http_load import steadiness
+from benchmarks.http_load.comparison import compare
+from benchmarks.http_load.loops import Load, closed_loop
+from benchmarks.http_load.media import KINDS, embed_body, http_requests, write_files
+from benchmarks.http_load.raw_loop import BATCHES, Costs, costs
+from benchmarks.http_load.servers import Running, isthmus, running
+from benchmarks.peers import vit_b_32
 
 CONCURRENCIES = (1, 8, 32, 128)
-BATCHES = (1, 8, 32)
-KINDS = ("text", "image", "audio", "point_cloud")
-START_SECONDS = 120
+BULK = 32
+"""Texts a request in the rows of bulk users."""
+OURS, PLAIN = "isthmus", "plain FastAPI"
+ENVIRONMENT = {"PYTHONPATH": os.pathsep.join(filter(None, [str(HERE.parent), os.environ.get("PYTHONPATH")]))}
 
 
-@dataclass(frozen=True)
-class Load:
-    """What one closed loop measured: requests a second, and the latencies of all of them in ms."""
-
-    rate: float
-    latencies: np.ndarray
-
-    def percentile(self, q: float) -> float:
-        """A percentile of the latencies, in ms."""
-        return float(np.percentile(self.latencies, q))
-
-
-def item(kind: str, seed: int) -> dict[str, str]:
-    """An item of an embed body, another for every seed: 640 x 480 JPEGs, 5 s of WAV, 8,192 points."""
-    if kind == "text":
-        return {"text": f"picture number {seed} of a dog that barks at the postman"}
-    random, buffer = np.random.default_rng(seed), io.BytesIO()
-    if kind == "image":
-        pixels = random.integers(0, 255, (15, 20, 3), dtype=np.uint8)
-        Image.fromarray(pixels).resize((640, 480), Image.Resampling.BICUBIC).save(buffer, "JPEG")
-    elif kind == "audio":
-        soundfile.write(buffer, random.normal(0, 0.1, 5 * 48_000), 48_000, format="WAV")
-    else:
-        np.save(buffer, random.normal(size=(8192, 3)).astype(np.float32))
-    return {kind: base64.b64encode(buffer.getvalue()).decode()}
-
-
-def requests_of(kind: str, count: int) -> list[bytes]:
-    """Whole HTTP requests, made before the clock runs."""
-    made = []
-    for seed in range(count):
-        body = json.dumps({"items": [item(kind, seed)], "store": False, "return_vectors": True}).encode()
-        head = "POST /embed HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\n"
-        made.append(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
-    return made
-
-
-async def closed_loop(port: int, requests: list[bytes], concurrency: int, seconds: float) -> Load:
-    """`concurrency` connections, each sending its next request when the last one is answered."""
-    latencies: list[float] = []
-    turn = iter(range(10**9))
-    started = time.perf_counter()
-
-    async def connection() -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        while time.perf_counter() < started + seconds:
-            sent = time.perf_counter()
-            writer.write(requests[next(turn) % len(requests)])
-            head = await reader.readuntil(b"\r\n\r\n")
-            length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
-            await reader.readexactly(int(length[1]) if length else 0)
-            if b" 200 " not in head.split(b"\r\n")[0]:
-                raise RuntimeError(f"the server answered {head.decode()}")
-            latencies.append((time.perf_counter() - sent) * 1000)
-        writer.close()
-
-    await asyncio.gather(*(connection() for _ in range(concurrency)))
-    return Load(len(latencies) / (time.perf_counter() - started), np.array(latencies))
-
-
-def raw_loop(bundle: str, count: int) -> dict[str, tuple[float, dict[int, float]]]:
-    """For each kind: milliseconds to decode an item, and to encode one in batches of each size."""
-    from connectors import load_bundle
-
-    space = load_bundle(bundle)
-    found = {}
-    for kind in KINDS:
-        items = [item(kind, seed)[kind] for seed in range(count)]
-        data = [each.encode() if kind == "text" else base64.b64decode(each) for each in items]
-        started = time.perf_counter()
-        prepared = [space.prepare(kind, space.decode(kind, each)) for each in data]
-        decode = (time.perf_counter() - started) / count * 1000
-        costs = {}
-        for size in BATCHES:
-            space.project(kind, space.encode_prepared(prepared[:size]))
-            started = time.perf_counter()
-            for start in range(0, count, size):
-                space.project(kind, space.encode_prepared(prepared[start : start + size]))
-            costs[size] = (time.perf_counter() - started) / count * 1000
-        found[kind] = (decode, costs)
-    return found
-
-
-@contextmanager
-def server(arguments: list[str]) -> Iterator[int]:
-    """A server process; gives the port it says it listens on."""
-    environment = {**os.environ, "ISTHMUS_CACHE_ITEMS": "0"}
-    with tempfile.TemporaryFile("w+") as log:
-        process = subprocess.Popen([sys.executable, *arguments], stderr=log, env=environment)
-        try:
-            yield _listening_port(process, log.fileno())
-        finally:
-            process.terminate()
-            process.wait()
-
-
-def _listening_port(process: "subprocess.Popen[bytes]", log: int) -> int:
-    import httpx
-
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
-        said = re.search(rb"http://127\.0\.0\.1:(\d+)", os.pread(log, 65536, 0))
-        if said:
-            try:
-                if httpx.get(f"http://127.0.0.1:{int(said[1])}/readyz").status_code == 200:
-                    return int(said[1])
-            except httpx.TransportError:
-                pass
-        time.sleep(0.1)
-    raise RuntimeError(f"the server did not start: {os.pread(log, 65536, 0).decode()}")
-
-
-def serve_plainly(bundle: str) -> None:
-    """The peer: an endpoint anyone would write first, one item at a time in FastAPI's own threads."""
-    import socket
-
-    import uvicorn
-    from fastapi import FastAPI
-
-    from connectors import load_bundle
-
-    space = load_bundle(bundle)
-    app = FastAPI()
-
-    @app.get("/readyz")
-    def readyz() -> dict[str, str]:
-        return {"status": "ready"}
-
-    @app.post("/embed")
-    def embed(body: dict[str, list[dict[str, str]] | bool]) -> dict[str, list[dict[str, list[float]]]]:
-        [(kind, value)] = body["items"][0].items()
-        media = value if kind == "text" else base64.b64decode(value)
-        return {"items": [{"vector": space.embed(kind, [media])[0].tolist()}]}
-
-    listener = socket.create_server(("127.0.0.1", 0))
-    print(f"http://127.0.0.1:{listener.getsockname()[1]}", file=sys.stderr, flush=True)
-    uvicorn.Server(uvicorn.Config(app, log_level="error")).run([listener])
-
-
-def measure(bundle: str, quick: bool) -> list[dict[str, object]]:
-    """Every row, in the project's format."""
-    seconds, count, concurrencies = (0.8, 32, BATCHES) if quick else (10.0, 256, CONCURRENCIES)
-    raw = raw_loop(bundle, count)
-    requests = {kind: requests_of(kind, count) for kind in KINDS}
+def measure(bundle: str, quick: bool) -> list[Row]:
+    """Every kind beside the raw loop and the plain endpoint."""
+    seconds, count, concurrencies = (0.8, 32, BATCHES) if quick else (6.0, 256, CONCURRENCIES)
     loads: dict[tuple[str, str, int], Load] = {}
-    with tempfile.TemporaryDirectory() as data:
-        ours = ["-m", "service.cli", "serve", "--port", "0", "--bundle", bundle, "--data-dir", data]
-        peers = {"isthmus": ours, "plain FastAPI": [__file__, "--plain", "--bundle", bundle]}
-        for peer, arguments in peers.items():
-            with server(arguments) as port:
+    with tempfile.TemporaryDirectory() as scratch:
+        files = {kind: write_files(Path(scratch), kind, count) for kind in KINDS}
+        contents = {kind: [path.read_bytes() for path in paths] for kind, paths in files.items()}
+        raw = costs(bundle, contents)
+        requests = {kind: http_requests(kind, contents[kind], 1, embed_body) for kind in KINDS}
+        peers = {
+            OURS: isthmus(bundle, Path(scratch) / "data"),
+            PLAIN: [sys.executable, "-m", "benchmarks.peers.plain", bundle],
+        }
+        for peer, command in peers.items():
+            with running(command, environment={**ENVIRONMENT, "ISTHMUS_CACHE_ITEMS": "0"}) as server:
                 for kind in KINDS:
-                    asyncio.run(closed_loop(port, requests[kind], 8, seconds / 2))
+                    asyncio.run(closed_loop(server.port, requests[kind], 8, seconds / 2))
                     for concurrency in concurrencies:
-                        load = asyncio.run(closed_loop(port, requests[kind], concurrency, seconds))
+                        load = asyncio.run(closed_loop(server.port, requests[kind], concurrency, seconds))
                         loads[peer, kind, concurrency] = load
+                if peer == OURS:
+                    histogram = _histogram(server)
+                    bulk = http_requests("text", contents["text"], BULK, embed_body)
+                    bulk_load = asyncio.run(closed_loop(server.port, bulk, 8, seconds))
     rows = []
-    for kind, (decode, costs) in raw.items():
-        encode = min(costs.values())
-        rows.append(row(f"{kind}: decoding alone", decode, "ms"))
-        for size, cost in costs.items():
-            rows.append(row(f"{kind}: encoder alone in batches of {size}", 1000 / cost, "items/s"))
-        best = max(load.rate for (peer, k, _), load in loads.items() if peer == "isthmus" and k == kind)
-        share = best * (decode + encode) / 1000
-        rows.append(row(f"{kind}: saturated, of decode + encoder", share, "", ">= 0.95", share >= 0.95))
+    for kind in KINDS:
+        ours = {c: loads[OURS, kind, c] for c in concurrencies}
+        rows += _beside_raw(kind, raw[kind], ours)
+        if kind == "text":
+            share = bulk_load.rate * BULK * (raw[kind].decode + raw[kind].best) / 1000
+            rows.append(
+                Row(f"text, {BULK} a request, concurrency 8: {OURS}", bulk_load.rate * BULK, "items/s")
+            )
+            rows.append(at_least(f"text, {BULK} a request: of decode + encoder", share, "", 0.95))
         for concurrency in concurrencies:
             for peer in peers:
-                load, name = loads[peer, kind, concurrency], f"{kind}, concurrency {concurrency}: {peer}"
-                rows.append(row(name, load.rate, "items/s"))
-                rows.append(row(f"{name}, p50", load.percentile(50), "ms"))
-                rows.append(row(f"{name}, p99", load.percentile(99), "ms"))
+                rows += _timings(f"{kind}, concurrency {concurrency}: {peer}", loads[peer, kind, concurrency])
+    return [*rows, *histogram]
+
+
+def _beside_raw(kind: str, raw: Costs, ours: dict[int, Load]) -> list[Row]:
+    """What the server adds to decoding and the encoder: when it is full, and for one at a time."""
+    share = max(load.rate for load in ours.values()) * (raw.decode + raw.best) / 1000
+    added = ours[1].percentile(50) - raw.decode - raw.encode[1]
+    return [
+        Row(f"{kind}: decoding alone", raw.decode, "ms"),
+        *(
+            Row(f"{kind}: encoder alone in batches of {size}", 1000 / cost, "items/s")
+            for size, cost in raw.encode.items()
+        ),
+        at_least(f"{kind}: saturated, of decode + encoder", share, "", 0.95),
+        at_most(f"{kind}: p50 added at concurrency 1", added, "ms", 3),
+    ]
+
+
+def _timings(name: str, load: Load) -> Sequence[Row]:
+    return (
+        Row(name, load.rate, "items/s"),
+        Row(f"{name}, p50", load.percentile(50), "ms"),
+        Row(f"{name}, p99", load.percentile(99), "ms"),
+    )
+
+
+def _histogram(server: Running) -> list[Row]:
+    """How many batches of each size the server ran, of one item a request."""
+    return [
+        Row(f"{kind}: batches of up to {bound} items", batches, "batches")
+        for kind, sizes in server.batch_sizes().items()
+        for bound, batches in sorted(sizes.items())
+        if batches
+    ]
+
+
+def overload(bundle: str | None, kinds: Sequence[str], seconds: float) -> list[Row]:
+    """Ten times the saturated rate, on a server with a short queue: of ViT-B/32, unless a bundle is named."""
+    environment = {
+        **ENVIRONMENT,
+        "ISTHMUS_CACHE_ITEMS": "0",
+        "ISTHMUS_QUEUE_ITEMS": str(steadiness.QUEUE_ITEMS),
+    }
+    rows = []
+    with tempfile.TemporaryDirectory() as scratch:
+        served = bundle or str(vit_b_32.write(Path(scratch))[0])
+        for kind in kinds:
+            with running(isthmus(served, Path(scratch) / kind), environment=environment) as server:
+                rows += steadiness.overload(server, kind, seconds)
     return rows
 
 
-def row(
-    name: str, value: float, unit: str, goal: str | None = None, holds: bool | None = None
-) -> dict[str, object]:
-    """One row; without a goal it holds nothing."""
-    measured: dict[str, object] = {"name": name, "value": round(value, 3), "unit": unit}
-    return measured if goal is None else {**measured, "goal": goal, "holds": bool(holds)}
+def soak(bundle: str, count: int) -> list[Row]:
+    """Mixed requests, on a server whose cache is full long before the memory is read first."""
+    environment = {**ENVIRONMENT, "ISTHMUS_CACHE_ITEMS": str(steadiness.SOAK_CACHE)}
+    with (
+        tempfile.TemporaryDirectory() as data,
+        running(isthmus(bundle, Path(data)), environment=environment) as server,
+    ):
+        return steadiness.soak(server, count, _tell)
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def main() -> None:
-    """Measure, print the table, and with --json the rows on the last line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--bundle", default="compact")
-    parser.add_argument("--quick", action="store_true", help="under a minute on 2 cores")
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--plain", action="store_true", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.plain:
-        serve_plainly(options.bundle)
-        return
-    rows = measure(options.bundle, options.quick)
-    table = Table("what", "value", "unit", "goal", "holds")
-    for each in rows:
-        holds = {True: "yes", False: "no"}.get(each.get("holds"), "")  # type: ignore[call-overload]
-        table.add_row(
-            str(each["name"]), f"{each['value']}", str(each["unit"]), str(each.get("goal", "")), holds
-        )
-    Console().print(table)
-    if options.json:
-        machine = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()}
-        print(json.dumps({"benchmark": "serving", "machine": machine, "rows": rows}))
+    """Measure what the options ask for and print it."""
+    options_of = parser(__doc__, quick="under a minute on 2 cores")
+    options_of.add_argument("--bundle", help="compact if not named; of --overload ViT-B/32")
+    options_of.add_argument(
+        "--peers", nargs="?", type=Path, const=HERE.parent / ".peers", help="where install.sh put them"
+    )
+    options_of.add_argument("--overload", action="store_true", help="an open loop at ten times the capacity")
+    options_of.add_argument("--soak", type=int, metavar="N", help="so many mixed requests")
+    options = options_of.parse_args()
+    bundle = options.bundle or "compact"
+    uvloop.install()
+    if options.peers is not None:
+        concurrencies, seconds = ((1, 8), 0.5) if options.quick else (CONCURRENCIES, 5.0)
+        rows = compare(options.peers, concurrencies, seconds, _tell)
+    elif options.overload:
+        kinds, seconds = (("text",), 2.0) if options.quick else (("text", "image"), 90.0)
+        rows = overload(options.bundle or ("compact" if options.quick else None), kinds, seconds)
+    elif options.soak is not None:
+        rows = soak(bundle, options.soak)
+    else:
+        rows = measure(bundle, options.quick)
+    publish("serving", rows, as_json=options.json, title="serving")
 
 
 if __name__ == "__main__":

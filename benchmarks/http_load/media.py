@@ -1,0 +1,81 @@
+"""What the load consists of: media files, and whole HTTP requests made of them before the clock runs."""
+
+import base64
+import io
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+from PIL import Image
+
+KINDS = ("text", "image", "audio", "point_cloud")
+SUFFIXES = {"text": "txt", "image": "jpg", "audio": "wav", "point_cloud": "npy"}
+Body = Callable[[str, Sequence[bytes]], tuple[str, Any]]
+"""A kind and the contents of one request -> the path it goes to, and its JSON body."""
+
+
+def content(kind: str, seed: int, *, small: bool = False) -> bytes:
+    """A file's bytes, others for every seed: a 14-token text, a 640 x 480 JPEG, 5 s of WAV, 8,192 points.
+
+    `small` files are a 16th of that, but for the text.
+    """
+    if kind == "text":
+        return f"picture number {seed} of a dog that barks at the postman".encode()
+    random, buffer = np.random.default_rng(seed), io.BytesIO()
+    if kind == "image":
+        pixels = random.integers(0, 255, (15, 20, 3), dtype=np.uint8)
+        size = (160, 120) if small else (640, 480)
+        Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC).save(buffer, "JPEG")
+    elif kind == "audio":
+        samples = random.normal(0, 0.1, 5 * 48_000 // (16 if small else 1))
+        soundfile.write(buffer, samples, 48_000, format="WAV")
+    else:
+        np.save(buffer, random.normal(size=(512 if small else 8192, 3)).astype(np.float32))
+    return buffer.getvalue()
+
+
+def write_files(directory: Path, kind: str, count: int) -> list[Path]:
+    """As many files of a kind, in a directory."""
+    paths = [directory / f"{kind}-{seed}.{SUFFIXES[kind]}" for seed in range(count)]
+    for seed, path in enumerate(paths):
+        path.write_bytes(content(kind, seed))
+    return paths
+
+
+def embed_body(kind: str, contents: Sequence[bytes]) -> tuple[str, Any]:
+    """A request to Isthmus, and to the plain endpoints that speak as it does."""
+    return "/embed", {
+        "items": [{kind: _written(kind, each)} for each in contents],
+        "store": False,
+        "return_vectors": True,
+    }
+
+
+def infinity_body(kind: str, contents: Sequence[bytes]) -> tuple[str, Any]:
+    """A request to infinity's OpenAI-like interface."""
+    uri = "" if kind == "text" else "data:image/jpeg;base64,"
+    inputs = [uri + _written(kind, each) for each in contents]
+    return "/embeddings", {"model": "clip", "modality": kind, "input": inputs}
+
+
+def http_requests(kind: str, contents: Sequence[bytes], per_request: int, body: Body) -> list[bytes]:
+    """The contents as HTTP requests of so many items each."""
+    made = []
+    for start in range(0, len(contents) - per_request + 1, per_request):
+        path, content = body(kind, contents[start : start + per_request])
+        made.append(http_request(path, content))
+    return made
+
+
+def http_request(path: str, content: Any) -> bytes:
+    """One POST with a JSON body, head and all."""
+    body = json.dumps(content).encode()
+    head = f"POST {path} HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\n"
+    return f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
+
+
+def _written(kind: str, content: bytes) -> str:
+    return content.decode() if kind == "text" else base64.b64encode(content).decode()
