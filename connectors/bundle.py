@@ -109,6 +109,31 @@ def load_bundle_encoder(
     return load_encoder(entry.name, weights, **chosen)
 
 
+def load_encoders(
+    name: str | Path,
+    *,
+    device: str = "cpu",
+    dtype: str | None = None,
+    compiled: bool = False,
+    channels_last: bool = False,
+) -> dict[str, Encoder]:
+    """The encoders of a bundle that serve, by space: see `load_bundle`."""
+    directory = bundle_directory(name)
+    manifest = read_manifest(directory)
+    return {
+        space: load_bundle_encoder(
+            directory,
+            space,
+            towers,
+            device=device,
+            dtype=dtype or manifest.dtype,
+            compiled=compiled,
+            channels_last=channels_last,
+        )
+        for space, towers in encoder_towers(manifest).items()
+    }
+
+
 def load_bundle(
     name: str | Path = "compact",
     *,
@@ -131,18 +156,9 @@ def load_bundle(
         raise ConfigError(
             f"bundle {manifest.name} has no connector set {chosen!r}; it has {list(manifest.connectors)}"
         )
-    encoders = {
-        space: load_bundle_encoder(
-            directory,
-            space,
-            towers,
-            device=device,
-            dtype=dtype or manifest.dtype,
-            compiled=compiled,
-            channels_last=channels_last,
-        )
-        for space, towers in encoder_towers(manifest).items()
-    }
+    encoders = load_encoders(
+        directory, device=device, dtype=dtype, compiled=compiled, channels_last=channels_last
+    )
     calibration = directory / manifest.calibration if manifest.calibration else None
     return UnifiedSpace(
         name=manifest.name,

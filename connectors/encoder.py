@@ -126,11 +126,14 @@ class TowerEncoder(nn.Module, ABC):
         modality = batch[0].modality
         if any(item.modality != modality for item in batch):
             raise ValueError("a batch holds one modality")
-        rows = self.collate(modality, [item.rows for item in batch]).to(self.device)
+        rows = self.collate(modality, [item.rows for item in batch])
+        if self.device.type == "cuda":
+            rows = rows.pin_memory()  # so that the copy runs beside another stream's batch
+        rows = rows.to(self.device, non_blocking=True)
         vectors = F.normalize(self.embed_rows(modality, rows).float(), dim=-1)
-        counts = torch.tensor([len(item.rows) for item in batch], device=vectors.device)
+        counts = torch.tensor([len(item.rows) for item in batch])
         if int(counts.max()) > 1:
-            owner = torch.repeat_interleave(torch.arange(len(batch), device=counts.device), counts)
+            owner = torch.repeat_interleave(torch.arange(len(batch)), counts).to(vectors.device)
             sums = vectors.new_zeros(len(batch), self.dim).index_add_(0, owner, vectors)
             vectors = F.normalize(sums, dim=-1)
         return vectors.cpu()

@@ -6,7 +6,6 @@ and leaves every queue, when the client goes away or the deadline passes.
 
 import asyncio
 from collections.abc import Coroutine
-from contextlib import suppress
 from typing import Any, TypeVar
 
 from starlette.requests import Request
@@ -32,22 +31,33 @@ async def answer_within(request: Request, default_seconds: float, work: Coroutin
     except BaseException:
         work.close()
         raise
-    task = asyncio.ensure_future(work)
+    working = asyncio.current_task()
+    assert working is not None  # a coroutine that runs is some task's
+    answered = False
+
+    def stop(watched: "asyncio.Task[None]") -> None:
+        if not (answered or watched.cancelled()):
+            working.cancel()
+
     watcher = asyncio.ensure_future(_disconnected(request))
+    watcher.add_done_callback(stop)
+    deadline = asyncio.timeout(max(left, 0))
     try:
-        await asyncio.wait((task, watcher), timeout=max(left, 0), return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            return task.result()
-        if watcher.done():
-            raise ClientGone
+        async with deadline:
+            return await work
+    except TimeoutError:
+        if not deadline.expired():
+            raise
         times = context_of(request).milliseconds()
-        raise DeadlineExceeded(f"not done within the deadline, after {times['total'] / 1000:.2f} s")
+        raise DeadlineExceeded(f"not done within the deadline, after {times['total'] / 1000:.2f} s") from None
+    except asyncio.CancelledError:
+        if not watcher.done():
+            raise
+        working.uncancel()
+        raise ClientGone from None
     finally:
-        for each in (task, watcher):
-            if not each.done():
-                each.cancel()
-                with suppress(asyncio.CancelledError, Exception):
-                    await each
+        answered = True
+        watcher.cancel()
 
 
 async def _disconnected(request: Request) -> None:

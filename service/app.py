@@ -8,6 +8,7 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
+from service.door import Door
 from service.envelope import Envelope
 from service.error_handlers import install_error_handlers
 from service.openapi import install_openapi
@@ -68,7 +69,8 @@ def create_app(settings: Settings | None = None, prepare: Prepare | None = None)
         redoc_url=None,
     )
     app.state.runtime = runtime
-    app.add_middleware(Envelope, metrics=runtime.metrics, settings=runtime.settings)
+    door = Door(runtime.crowded, runtime.refusal)
+    app.add_middleware(Envelope, metrics=runtime.metrics, settings=runtime.settings, door=door)
     install_error_handlers(app, runtime)
     app.include_router(page.router)
     data = (embed, search, points, media, classify, embeddings, collections)

@@ -6,10 +6,13 @@ Holds `Envelope`, the only middleware. It is plain ASGI: it never buffers a body
 import logging
 import time
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import RequestTooLarge
+from service.door import PATHS, Door
+from service.error_replies import error_body, status_of
+from service.errors import Overloaded, RequestTooLarge
+from service.json_reply import JsonReply
 from service.metrics import Metrics
 from service.request_context import RequestContext, open_context
 from service.settings import Settings
@@ -25,8 +28,9 @@ STAGES = ("queue", "decode", "inference", "index")
 class Envelope:
     """ASGI middleware around the whole app."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, settings: Settings) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, settings: Settings, door: Door) -> None:
         self._app = app
+        self._door = door
         self._metrics = metrics
         self._body_limit = ("max_body_bytes", settings.max_body_bytes)
         self._upload_limits = {UPLOADS: ("max_archive_bytes", settings.max_archive_bytes)}
@@ -44,11 +48,15 @@ class Envelope:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                _add_headers(MutableHeaders(scope=message), context)
+                message["headers"] = [*message.get("headers", ()), *_timing_headers(context)]
             await send(message)
 
         try:
-            await self._app(scope, self._bounded(scope, headers, receive), send_with_headers)
+            refused, receive = await self._door.look(scope, receive)
+            if refused is None:
+                await self._app(scope, self._bounded(scope, headers, receive), send_with_headers)
+            else:
+                await self._turn_away(refused, context)(scope, receive, send_with_headers)
         finally:
             self._observe(scope, context, status)
 
@@ -73,8 +81,14 @@ class Envelope:
 
         return bounded
 
+    def _turn_away(self, error: Overloaded, context: RequestContext) -> JsonReply:
+        self._metrics.rejected.labels(error.code).inc()
+        headers = {"retry-after": str(error.retry_after)}
+        return JsonReply(error_body(error, context.id), status_of(error), headers)
+
     def _observe(self, scope: Scope, context: RequestContext, status: int) -> None:
-        route = getattr(scope.get("route"), "path", "unmatched")
+        at_door = scope["path"] if scope["path"] in PATHS else "unmatched"
+        route = getattr(scope.get("route"), "path", at_door)
         seconds = time.perf_counter() - context.started
         self._metrics.requests.labels(route, str(status)).observe(seconds)
         for stage in STAGES:
@@ -84,12 +98,14 @@ class Envelope:
         log.debug("%s %s %s %d %.1f ms", context.id, scope["method"], scope["path"], status, seconds * 1e3)
 
 
-def _add_headers(headers: MutableHeaders, context: RequestContext) -> None:
-    headers["x-request-id"] = context.id
+def _timing_headers(context: RequestContext) -> list[tuple[bytes, bytes]]:
     times = context.milliseconds()
-    headers["server-timing"] = ", ".join(f"{name};dur={ms:g}" for name, ms in times.items())
-    for name, ms in times.items():
-        headers[f"x-{name}-time"] = f"{ms:g}"
+    timing = ", ".join(f"{name};dur={ms:g}" for name, ms in times.items())
+    return [
+        (b"x-request-id", context.id.encode("latin-1", "replace")),
+        (b"server-timing", timing.encode()),
+        *((f"x-{name}-time".encode(), f"{ms:g}".encode()) for name, ms in times.items()),
+    ]
 
 
 def _too_large(size: int, limit: int, setting: str) -> RequestTooLarge:

@@ -6,6 +6,7 @@ Holds `Metrics`, one registry of its own per app, so that several apps in one pr
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from connectors.modality import Modality
+from service.engine.embedding import Stages
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -25,6 +26,13 @@ class Metrics:
         )
         self.stages = Histogram(
             "isthmus_stage_seconds", "Time in one stage", ["stage"], buckets=SECONDS, registry=registry
+        )
+        self.item_seconds = Histogram(
+            "isthmus_item_seconds",
+            "Time of one item in one stage of the engine",
+            ["encoder", "stage"],
+            buckets=SECONDS,
+            registry=registry,
         )
         self.batch_items = Histogram(
             "isthmus_batch_items",
@@ -60,6 +68,13 @@ class Metrics:
         """Count one batch; see `service.engine.worker.BatchObserver`."""
         self.batch_items.labels(encoder, modality).observe(items)
         self.batch_seconds.labels(encoder, modality).observe(seconds)
+
+    def item(self, encoder: str, modality: Modality, stages: Stages) -> None:
+        """Count one item that an encoder embedded, and time its stages."""
+        self.items.labels(modality).inc()
+        self.item_seconds.labels(encoder, "queue").observe(stages.queue)
+        self.item_seconds.labels(encoder, "decode").observe(stages.decode)
+        self.item_seconds.labels(encoder, "inference").observe(stages.inference)
 
     def exposition(self) -> bytes:
         """All of them in Prometheus' text format."""

@@ -12,16 +12,18 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import torch
 from starlette.requests import Request
 
-from connectors.bundle import load_bundle
+from connectors.bundle import load_bundle, load_encoders
+from connectors.modality import Modality
 from connectors.precision import warm_up
 from connectors.space import UnifiedSpace
-from service.engine.engine import Engine
-from service.errors import Unavailable
+from service.engine.engine import Copies, Engine
+from service.engine.replicas import devices_meant
+from service.errors import Overloaded, Unavailable
 from service.index.opening import open_index
 from service.index.protocol import Layout
 from service.index.vector_index import VectorIndex
@@ -114,19 +116,21 @@ class Runtime:
         settings = self.settings
         try:
             torch.set_float32_matmul_precision(settings.precision)
-            space = await asyncio.to_thread(
-                partial(
-                    load_bundle,
-                    settings.bundle,
-                    connectors=settings.connectors,
-                    device=settings.device,
-                    dtype=settings.dtype,
-                    compiled=settings.compiled,
-                    channels_last=settings.channels_last,
-                )
-            )
-            for encoder in space.encoders.values():
-                await asyncio.to_thread(warm_up, encoder)
+            first, *others = devices_meant(settings.device)
+            options: dict[str, Any] = {
+                "dtype": settings.dtype,
+                "compiled": settings.compiled,
+                "channels_last": settings.channels_last,
+            }
+            load = partial(load_bundle, settings.bundle, connectors=settings.connectors, device=first)
+            space = await asyncio.to_thread(partial(load, **options))
+            copies: list[Copies] = []
+            for device in others:
+                load_copy = partial(load_encoders, settings.bundle, device=device, **options)
+                copies.append((device, await asyncio.to_thread(load_copy)))
+            for encoders in (space.encoders, *(each for _, each in copies)):
+                for encoder in encoders.values():
+                    await asyncio.to_thread(warm_up, encoder)
             settings.data_dir.mkdir(parents=True, exist_ok=True)
             self._media = MediaStore.open(settings.data_dir / "media", settings.media_url)
             self._index = await asyncio.to_thread(
@@ -143,7 +147,7 @@ class Runtime:
             )
             shutil.rmtree(self.scratch, ignore_errors=True)
             self._sweep = self._begin_sweep()
-            self._engine = await Engine.start(space, settings, self.metrics)
+            self._engine = await Engine.start(space, settings, self.metrics, copies)
             jobs = await asyncio.to_thread(JobStore, settings.data_dir / "jobs")
             self._jobs = JobRunner(jobs, job_kinds(self))
             self._jobs.start()
@@ -181,6 +185,14 @@ class Runtime:
         """Raise `Unavailable` while loading or draining: what comes now is not begun."""
         if self.phase != "ready":
             raise Unavailable(f"the service is {self.phase}; try again")
+
+    def crowded(self) -> bool:
+        """Whether some encoder's queue is full."""
+        return self._engine is not None and self._engine.admission.full
+
+    def refusal(self, modality: Modality) -> Overloaded | None:
+        """Why nothing of this modality can be taken now, or None where it can."""
+        return None if self._engine is None else self._engine.refusal(modality)
 
     def model(self) -> dict[str, str]:
         """What embeds, as replies name it."""

@@ -23,7 +23,11 @@ class Settings(BaseSettings):
     data_dir: Path = Field(Path("isthmus-data"), description="Where the index and the media are kept")
     bundle: str = Field("compact", description="Name or path of the bundle to serve")
     connectors: str | None = Field(None, description="Connector set of the bundle; its default if unset")
-    device: str = Field("auto", description="Where the encoders run: auto, cpu, cuda, cuda:1 ...")
+    device: str = Field(
+        "auto",
+        description="Where the encoders run: auto (every GPU, else the CPU), cpu, cuda:1, or a copy on each "
+        "of several: cuda:0,cuda:1; cpu,cpu on a machine of two sockets",
+    )
     dtype: str | None = Field(
         None, description="auto, float32, bfloat16, float16 (CUDA) or int8 (CPU); the bundle's own if unset"
     )

@@ -63,6 +63,18 @@ class Admission:
             lane.items += count
             lane.bytes += weight[name]
 
+    @property
+    def full(self) -> bool:
+        """Whether some lane has as many items as it may."""
+        return any(lane.items >= self._max_items for lane in self.lanes.values())
+
+    def refusal(self, name: str) -> Overloaded | None:
+        """What `enter` would raise for one more item in a lane, where its items alone forbid that."""
+        lane = self.lanes.get(name)
+        if lane is None or lane.items < self._max_items:
+            return None
+        return self._overloaded(name, lane, lane.items + 1 - self._max_items, 0, 0.0)
+
     def leave(self, name: str, size: int, *, worked: bool) -> None:
         """Give back the room of one item; `worked` if the encoder ran for it, which sets the pace."""
         lane = self.lanes[name]

@@ -4,11 +4,12 @@ Holds `Job`, one prepared item in an encoder's queue, and `next_batch`, which ta
 """
 
 import asyncio
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
 from connectors.encoder import Prepared
+from connectors.modality import Modality
 from service.engine.embedding import Vectors
 from service.engine.fair_queue import FairQueue
 
@@ -39,9 +40,12 @@ class Job:
         return len(self.prepared.rows)
 
 
-def next_batch(queue: FairQueue[Job], max_rows: int) -> list[Job]:
+def next_batch(
+    queue: FairQueue[Job], max_rows: int, in_time: Mapping[Modality, int] | None = None
+) -> list[Job]:
     """Take the next batch out of a queue: at most `max_rows` rows, but at least one item, of one modality.
 
+    `in_time` bounds the rows further, modality by modality: a text is done sooner than an image.
     The item whose turn it is always goes; those that go with it are, of the next in turn, the ones nearest
     to its length, so that little is padded. Jobs that nobody waits for any more are dropped on the way.
     Empty only if nothing was left.
@@ -53,12 +57,13 @@ def next_batch(queue: FairQueue[Job], max_rows: int) -> list[Job]:
     chosen: list[tuple[Hashable, Job]] = []
     if candidates:
         first = candidates[0][1].prepared
+        most = min(max_rows, (in_time or {}).get(first.modality, max_rows))
         alike = [entry for entry in candidates if entry[1].prepared.modality == first.modality]
         alike.sort(key=lambda entry: abs(entry[1].prepared.length - first.length))
         rows = 0
         for entry in alike:
             rows += entry[1].rows
-            if chosen and rows > max_rows:
+            if chosen and rows > most:
                 break
             chosen.append(entry)
     queue.remove(abandoned + chosen)

@@ -1,10 +1,11 @@
-"""How many cores this process may use: its affinity, and the quota of the container it runs in."""
+"""Which cores this process may use: its affinity, the quota of its container, the sockets they are on."""
 
 import math
 import os
 from pathlib import Path
 
 QUOTA_FILE = Path("/sys/fs/cgroup/cpu.max")
+NODES = Path("/sys/devices/system/node")
 
 
 def available_cores(quota_file: Path = QUOTA_FILE) -> int:
@@ -18,3 +19,18 @@ def available_cores(quota_file: Path = QUOTA_FILE) -> int:
     except (OSError, ValueError):
         pass  # no cgroup v2 here: the affinity is all there is to know
     return max(1, cores)
+
+
+def numa_nodes(directory: Path = NODES) -> list[frozenset[int]]:
+    """The cores this process may use, node by node; one empty set where the nodes are not known."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    allowed = affinity(0) if affinity else set()
+    nodes = []
+    for file in sorted(directory.glob("node[0-9]*/cpulist")):
+        cores: set[int] = set()
+        for part in file.read_text(encoding="ascii").strip().split(","):
+            first, _, last = part.partition("-")
+            cores |= set(range(int(first), int(last or first) + 1)) if first else set()
+        if cores & allowed:
+            nodes.append(frozenset(cores & allowed))
+    return nodes or [frozenset()]

@@ -7,13 +7,14 @@ error for each. The steps are admission, decode pool, vector cache, one worker a
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable, Hashable, Sequence
+import time
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
-from connectors.encoder import Prepared
+from connectors.encoder import Encoder, Prepared
 from connectors.errors import IsthmusError
 from connectors.media import Limits, sniff
 from connectors.media.source import Source
@@ -22,17 +23,20 @@ from connectors.space import UnifiedSpace
 from service.engine.admission import Admission
 from service.engine.cache import CacheKey, VectorCache
 from service.engine.cores import available_cores
-from service.engine.decode_pool import DecodePool
+from service.engine.decode_pool import DecodePool, Timed
 from service.engine.embedding import Embedding, Stages, Vectors
 from service.engine.flights import Flights
 from service.engine.media_input import MediaInput
 from service.engine.probes import probe_media
+from service.engine.replicas import Replica, devices_meant, replicas_of
 from service.engine.worker import EncoderWorker, Matrix
-from service.errors import EncoderFailed
+from service.errors import EncoderFailed, Overloaded
 from service.metrics import Metrics
 from service.settings import Settings
 
 T = TypeVar("T")
+Copies: TypeAlias = tuple[str, Mapping[str, Encoder]]
+"""A device, and the encoders of every space on it."""
 
 log = logging.getLogger("isthmus.engine")
 
@@ -41,6 +45,9 @@ FRESH_SECONDS = 10.0
 SUPERVISION_SECONDS = 1.0
 UNKNOWN_LANE = "unknown"
 TEXT_MIME = "text/plain"
+INLINE_ITEMS = 4
+INLINE_CHARACTERS = 1000
+"""Requests of so few texts, so short, are prepared on the event loop: a hop to the pool would take longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +62,10 @@ class Decoded:
 class Engine:
     """A running engine over one unified space. Make it with `start`; close it when done."""
 
-    def __init__(self, space: UnifiedSpace, settings: Settings, metrics: Metrics) -> None:
-        cores = available_cores()
+    def __init__(
+        self, space: UnifiedSpace, settings: Settings, metrics: Metrics, copies: Sequence[Copies] = ()
+    ) -> None:
+        own: Copies = (devices_meant(settings.device)[0], space.encoders)
         self.space = space
         self.cache = VectorCache(settings.cache_items)
         self.admission = Admission(settings.queue_items, settings.queue_bytes)
@@ -64,7 +73,7 @@ class Engine:
         self._connector = space.connector_version  # a hash over all heads: not for every item anew
         self._metrics = metrics
         self._limits = Limits(max_bytes=settings.max_item_bytes)
-        self._pool = DecodePool(settings.decode_threads or cores)
+        self._pool = DecodePool(settings.decode_threads or available_cores())
         self._window = 2 * settings.max_batch
         self._flights = Flights(self.cache)
         self._supervisor: asyncio.Task[None] | None = None
@@ -74,7 +83,7 @@ class Engine:
             name: EncoderWorker(
                 name,
                 self._encode,
-                threads=cores,
+                replicas_of([(device, encoders[name]) for device, encoders in (own, *copies)]),
                 max_rows=settings.max_batch,
                 batch_seconds=settings.batch_seconds,
                 observe=metrics.batch,
@@ -83,9 +92,14 @@ class Engine:
         }
 
     @classmethod
-    async def start(cls, space: UnifiedSpace, settings: Settings, metrics: Metrics) -> "Engine":
-        """An engine whose encoders have each embedded a probe of every modality they serve."""
-        engine = cls(space, settings, metrics)
+    async def start(
+        cls, space: UnifiedSpace, settings: Settings, metrics: Metrics, copies: Sequence[Copies] = ()
+    ) -> "Engine":
+        """An engine whose encoders have each embedded a probe of every modality they serve.
+
+        `copies` are the encoders once more, on other devices than the space's own.
+        """
+        engine = cls(space, settings, metrics, copies)
         media = probe_media()
         for modality in space.modalities:
             name = space.space_of(modality)
@@ -106,12 +120,18 @@ class Engine:
         self.admission.enter(lanes, seconds_left)
         flow = object()
         window = asyncio.Semaphore(self._window)
+        inline = len(items) <= INLINE_ITEMS
         one_by_one = (
-            self._embed_one(item, lane, flow, window) for item, (lane, _) in zip(items, lanes, strict=True)
+            self._embed_one(item, lane, flow, window, inline)
+            for item, (lane, _) in zip(items, lanes, strict=True)
         )
         if len(items) == 1:
             return [await next(one_by_one)]
         return await asyncio.gather(*one_by_one)
+
+    def refusal(self, modality: Modality) -> Overloaded | None:
+        """Why nothing of this modality can be taken now, or None where it can."""
+        return self.admission.refusal(self._lane(modality))
 
     async def run(self, function: Callable[[], T]) -> T:
         """Run a decoder's work that is no embedding (a thumbnail) in the decode pool, in its turn."""
@@ -159,7 +179,7 @@ class Engine:
         return self.space.space_of(modality)
 
     async def _embed_one(
-        self, item: MediaInput, lane: str, flow: Hashable, window: asyncio.Semaphore
+        self, item: MediaInput, lane: str, flow: Hashable, window: asyncio.Semaphore, inline: bool
     ) -> Embedding | IsthmusError:
         worked = False
         try:
@@ -167,7 +187,11 @@ class Engine:
             if known is not None:
                 return known
             async with window:
-                decoded = await self._pool.run(flow, partial(self._decode, item))
+                decoded = (
+                    self._decode_here(item)
+                    if inline and _is_short(item)
+                    else await self._pool.run(flow, partial(self._decode, item))
+                )
                 key, mime, ready = decoded.value.key, decoded.value.mime, decoded.value.item
                 if isinstance(ready, Vectors):
                     return self._embedding(key, mime, ready, Stages(decoded.waited, decoded.took), True)
@@ -189,7 +213,10 @@ class Engine:
         self, key: CacheKey, mime: str, vectors: Vectors, stages: Stages, cached: bool
     ) -> Embedding:
         self._metrics.cache.labels("hit" if cached else "miss").inc()
-        self._metrics.items.labels(key.modality).inc()
+        if cached:
+            self._metrics.items.labels(key.modality).inc()
+        else:
+            self._metrics.item(self.space.space_of(key.modality), key.modality, stages)
         return Embedding(key.modality, mime, key.sha256, vectors, stages, cached)
 
     def _known_text(self, item: MediaInput) -> Embedding | None:
@@ -220,8 +247,17 @@ class Engine:
         media = self.space.decode(key.modality, data, name=item.name, limits=self._limits)
         return Decoded(key, mime, self.space.prepare(key.modality, media))
 
-    def _encode(self, batch: Sequence[Prepared]) -> tuple[Matrix, Matrix]:
+    def _decode_here(self, item: MediaInput) -> Timed[Decoded]:
+        """Decode and prepare an item here and now."""
+        started = time.perf_counter()
+        return Timed(self._decode(item), waited=0.0, took=time.perf_counter() - started)
+
+    def _encode(self, replica: Replica, batch: Sequence[Prepared]) -> tuple[Matrix, Matrix]:
         """Encoder and connector head in one go, on the worker's thread."""
-        native = self.space.encode_prepared(batch)
+        native = replica.encode(batch)
         unified = self.space.project(batch[0].modality, native)
         return native.numpy(), unified.numpy()
+
+
+def _is_short(item: MediaInput) -> bool:
+    return isinstance(item.content, str) and len(item.content) <= INLINE_CHARACTERS

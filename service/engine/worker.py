@@ -1,12 +1,13 @@
-"""The thread that runs one encoder.
+"""The threads that run one encoder: one, or one a copy of it where it has several.
 
-Holds `EncoderWorker`: a queue of prepared items and the thread that embeds them, a batch at a time, as soon
-as it is idle. A batch that fails is split until the item to blame fails alone; one that does not fit in
+Holds `EncoderWorker`: a queue of prepared items and the threads that embed them, a batch at a time, as soon
+as one is idle. A batch that fails is split until the item to blame fails alone; one that does not fit in
 memory is halved; a thread that dies is noticed and replaced.
 """
 
 import asyncio
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
@@ -23,13 +24,14 @@ from service.engine.batch import Encoded, Job, next_batch
 from service.engine.decode_pool import fail, settle
 from service.engine.embedding import Vectors
 from service.engine.fair_queue import FairQueue
+from service.engine.replicas import Replica
 from service.errors import EncoderFailed, Unavailable
 
 log = logging.getLogger("isthmus.engine")
 
 Matrix = npt.NDArray[np.float32]
-Encode = Callable[[Sequence[Prepared]], tuple[Matrix, Matrix]]
-"""Prepared items of one modality -> native [n, d] and unified [n, D] vectors."""
+Encode = Callable[[Replica, Sequence[Prepared]], tuple[Matrix, Matrix]]
+"""Prepared items of one modality -> native [n, d] and unified [n, D] vectors, by one copy of the encoder."""
 
 SPEED_WEIGHT = 0.2
 """Weight of the latest batch in the measured seconds a row takes."""
@@ -47,14 +49,14 @@ class BatchObserver(Protocol):
 
 
 class EncoderWorker:
-    """One encoder's queue and thread. `submit` and `probe` are for the event loop."""
+    """One encoder's queue and threads. `submit` and `probe` are for the event loop."""
 
     def __init__(
         self,
         name: str,
         encode: Encode,
+        replicas: Sequence[Replica],
         *,
-        threads: int,
         max_rows: int,
         batch_seconds: float,
         observe: BatchObserver,
@@ -62,7 +64,7 @@ class EncoderWorker:
         self.name = name
         self.restarts = 0
         self._encode = encode
-        self._threads = threads
+        self._replicas = list(replicas)
         self._max_rows = max_rows
         self._memory_rows = max_rows
         self._good_batches = 0
@@ -70,16 +72,22 @@ class EncoderWorker:
         self._observe = observe
         self._row_seconds: dict[Modality, float] = {}
         self._queue: FairQueue[Job] = FairQueue()
-        self._running: list[Job] = []
+        self._running: list[list[Job]] = [[] for _ in self._replicas]
+        self._begun = [0.0 for _ in self._replicas]
         self._ready = threading.Condition()
         self._closed = False
         self._answered = 0.0
-        self._thread = self._start()
+        self._threads = [self._start(i) for i in range(len(self._replicas))]
 
     @property
     def depth(self) -> int:
         """Items waiting, without those in the batch that runs."""
         return len(self._queue)
+
+    @property
+    def running(self) -> tuple[int, ...]:
+        """Items in the batch that each copy of the encoder is at."""
+        return tuple(len(jobs) for jobs in self._running)
 
     def submit(self, flow: Hashable, prepared: Prepared) -> "asyncio.Future[Encoded]":
         """Embed one item in its flow's turn; cancelling the future takes it out of the queue.
@@ -95,8 +103,14 @@ class EncoderWorker:
         return future
 
     async def probe(self, sample: Prepared, fresh_seconds: float, timeout: float) -> bool:
-        """Whether the encoder answers: it embedded something lately, or embeds `sample` in time."""
-        if self.revive() or time.perf_counter() - self._answered > fresh_seconds:
+        """Whether the encoder answers: it embedded something lately, or embeds `sample` in time.
+
+        Of several copies none may be at one batch for longer than both.
+        """
+        revived, now = self.revive(), time.perf_counter()
+        if any(begun and now - begun > fresh_seconds + timeout for begun in self._begun):
+            return False
+        if revived or now - self._answered > fresh_seconds:
             try:
                 async with asyncio.timeout(timeout):
                     await self.submit("probe", sample)
@@ -105,20 +119,24 @@ class EncoderWorker:
         return True
 
     def revive(self) -> bool:
-        """Start a new thread if the old one died, failing the batch it died with; whether it had."""
+        """Start a new thread for each that died, failing the batch it died with; whether one had."""
+        lost: list[Job] = []
         with self._ready:
-            if self._thread.is_alive() or self._closed:
+            dead = [i for i, thread in enumerate(self._threads) if not thread.is_alive()]
+            if not dead or self._closed:
                 return False
-            lost, self._running = self._running, []
-            self.restarts += 1
-            self._thread = self._start()
+            for i in dead:
+                lost += self._running[i]
+                self._running[i], self._begun[i] = [], 0.0
+                self.restarts += 1
+                self._threads[i] = self._start(i)
         log.error("the %s encoder's thread died with %d items; it was restarted", self.name, len(lost))
         for job in lost:
             self._deliver([job], EncoderFailed(f"the {self.name} encoder stopped while it had this item"))
         return True
 
     def close(self) -> None:
-        """Stop the thread after its batch; what still waits fails with `Unavailable`.
+        """Stop the threads after their batches; what still waits fails with `Unavailable`.
 
         A thread that hangs is left behind: the process must end all the same.
         """
@@ -128,38 +146,45 @@ class EncoderWorker:
             self._queue = FairQueue()
             self._ready.notify_all()
         self._deliver(waiting, Unavailable("the service is stopping"))
-        self._thread.join(LONGEST_STOP)
+        for thread in self._threads:
+            thread.join(LONGEST_STOP)
 
-    def _start(self) -> threading.Thread:
-        thread = threading.Thread(target=self._work, name=f"encoder-{self.name}", daemon=True)
+    def _start(self, index: int) -> threading.Thread:
+        thread = threading.Thread(
+            target=self._work, args=(index,), name=f"encoder-{self.name}-{index}", daemon=True
+        )
         thread.start()
         return thread
 
-    def _work(self) -> None:
-        torch.set_num_threads(self._threads)
+    def _work(self, index: int) -> None:
+        replica = self._replicas[index]
+        if replica.cores:
+            os.sched_setaffinity(0, replica.cores)  # of this thread, and of those torch starts for it
+        torch.set_num_threads(replica.threads)
         while True:
             with self._ready:
                 while not self._queue and not self._closed:
                     self._ready.wait()
                 if self._closed:
                     return
-                self._running = next_batch(self._queue, self._rows_allowed())
-            if self._running:
-                self._run(self._running)
-            self._running = []
+                self._running[index] = next_batch(self._queue, self._memory_rows, self._rows_in_time())
+                self._begun[index] = time.perf_counter()
+            if self._running[index]:
+                self._run(replica, self._running[index])
+            self._running[index], self._begun[index] = [], 0.0
 
-    def _rows_allowed(self) -> int:
-        """Rows of the next batch: what memory takes and, at the speed measured, what is done in time."""
-        slowest = max(self._row_seconds.values(), default=0.0)
-        in_time = int(self._batch_seconds / slowest) if slowest else self._max_rows
-        return max(1, min(self._max_rows, self._memory_rows, in_time))
+    def _rows_in_time(self) -> dict[Modality, int]:
+        """Rows of each modality that, at the speed measured, are done within the time aimed at."""
+        return {
+            modality: int(self._batch_seconds / each) for modality, each in list(self._row_seconds.items())
+        }
 
-    def _run(self, jobs: list[Job]) -> None:
+    def _run(self, replica: Replica, jobs: list[Job]) -> None:
         started = time.perf_counter()
         try:
-            native, unified = self._encode([job.prepared for job in jobs])
+            native, unified = self._encode(replica, [job.prepared for job in jobs])
         except Exception as error:
-            self._run_split(jobs, error)
+            self._run_split(replica, jobs, error)
             return
         took = time.perf_counter() - started
         self._measure(jobs, took)
@@ -174,7 +199,7 @@ class EncoderWorker:
         ]
         self._deliver(jobs, encoded)
 
-    def _run_split(self, jobs: list[Job], error: Exception) -> None:
+    def _run_split(self, replica: Replica, jobs: list[Job], error: Exception) -> None:
         """Run a failed batch again in halves; a single item that fails takes the blame."""
         if _is_out_of_memory(error):
             self._memory_rows = max(1, sum(job.rows for job in jobs) // 2)
@@ -183,8 +208,8 @@ class EncoderWorker:
                 torch.cuda.empty_cache()
         if len(jobs) > 1:
             half = len(jobs) // 2
-            self._run(jobs[:half])
-            self._run(jobs[half:])
+            self._run(replica, jobs[:half])
+            self._run(replica, jobs[half:])
         elif isinstance(error, IsthmusError):
             self._deliver(jobs, error)
         else:

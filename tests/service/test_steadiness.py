@@ -1,5 +1,6 @@
 """The service keeps what it was given, says when it cannot take more, and stops in order."""
 
+import base64
 import signal
 import socket
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from media_files import png
+from media_files import png, wav
 from server_process import PATIENCE, ServerProcess
 from tiny_encoders import GATES, Gate
 
@@ -107,11 +108,17 @@ def test_past_its_bound_the_queue_turns_requests_away(gated_server: ServerProces
             served = [pool.submit(send, gated_server, texts(300, f"many {i}")) for i in range(2)]
             wait_until(lambda: admitted(gated_server) == QUEUE_ITEMS)
             refused = send(gated_server, texts(300, "too many"))
+            one_more = send(gated_server, texts(1, "one too many"), **{"x-request-id": "mine"})
+            sound = base64.b64encode(wav()).decode()
+            heard = send(gated_server, {"items": [{"audio": sound}], "store": False})
         assert [each.result().status_code for each in served] == [200, 200]
     assert refused.status_code == 429
     assert refused.json()["error"]["type"] == "rate_limit_error"
     assert 1 <= int(refused.headers["retry-after"]) <= 120
-    assert metric(gated_server, 'isthmus_rejected_total{code="overloaded"}') == 1
+    assert (one_more.status_code, one_more.json()["error"]["code"]) == (429, "overloaded")
+    assert one_more.headers["x-request-id"] == one_more.json()["error"]["request_id"] == "mine"
+    assert heard.status_code == 200, "another encoder's queue is not full"
+    assert metric(gated_server, 'isthmus_rejected_total{code="overloaded"}') == 2
 
 
 def test_a_small_request_passes_a_huge_one(gated_server: ServerProcess, gate: Gate) -> None:

@@ -62,3 +62,13 @@ def test_what_nobody_waits_for_is_dropped(make_job: MakeJob) -> None:
     queue = queue_of(jobs[1])
     assert next_batch(queue, 8) == []
     assert len(queue) == 0
+
+
+def test_each_modality_has_as_many_rows_as_are_done_in_time(make_job: MakeJob) -> None:
+    texts, images = [make_job("text") for _ in range(4)], [make_job("image") for _ in range(4)]
+    queue = queue_of(*texts, *images)
+    in_time = {"image": 2, "text": 100}
+    assert next_batch(queue, 3, in_time) == texts[:3]
+    assert next_batch(queue, 3, in_time) == [texts[3]]
+    assert next_batch(queue, 3, in_time) == images[:2]
+    assert next_batch(queue, 3, {"image": 0}) == [images[2]]

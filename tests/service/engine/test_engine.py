@@ -164,3 +164,22 @@ def test_too_much_at_once_is_refused(space: UnifiedSpace, clip_gate: Gate) -> No
         await first
 
     with_engine(space, work, queue_items=6)
+
+
+def test_every_stage_is_timed_for_each_encoder(space: UnifiedSpace) -> None:
+    metrics = Metrics()
+
+    async def run() -> None:
+        engine = await Engine.start(space, Settings(), metrics)
+        try:
+            await engine.embed([text("timed"), file(png("blue")), file(wav())], 60.0)
+            await engine.embed([text("timed")], 60.0)  # of the cache: no stage to time
+        finally:
+            await engine.close()
+
+    asyncio.run(run())
+    told = metrics.exposition().decode()
+    for stage in ("queue", "decode", "inference"):
+        assert f'isthmus_item_seconds_count{{encoder="clip",stage="{stage}"}} 2.0' in told
+        assert f'isthmus_item_seconds_count{{encoder="clap",stage="{stage}"}} 1.0' in told
+    assert 'isthmus_items_total{modality="text"} 2.0' in told

@@ -1,0 +1,52 @@
+"""The door: turns a request away before its body is parsed, where the queue it is for is known to be full.
+
+Ten times too many requests are then answered at a tenth of what parsing them costs, and those accepted keep
+the processor. What a request holds is told from the first bytes of its JSON; where these do not tell, it goes
+on to the operation, whose own admission decides.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+
+from starlette.types import Message, Receive, Scope
+
+from connectors.modality import MODALITIES, Modality
+from service.errors import Overloaded
+
+PATHS = frozenset({"/embed", "/v1/embeddings"})
+PEEK_BYTES = 2048
+FIRST_MEDIA = re.compile(rb'"(text|image|audio|point_cloud|input)"\s*:\s*(?:\[\s*)?"')
+"""The first piece of media in a JSON body; `input` followed by a string is a text."""
+
+NAMES: Mapping[bytes, Modality] = {b"input": "text", **{name.encode(): name for name in MODALITIES}}
+
+Refuse = Callable[[Modality], Overloaded | None]
+"""Why nothing of this modality can be taken now, or None where it can."""
+
+
+class Door:
+    """Looks at requests while a queue is full. `full` says whether one is, `refuse` which."""
+
+    def __init__(self, full: Callable[[], bool], refuse: Refuse) -> None:
+        self._full = full
+        self._refuse = refuse
+
+    async def look(self, scope: Scope, receive: Receive) -> tuple[Overloaded | None, Receive]:
+        """Why a request is turned away, or None; and what the rest reads the body from."""
+        if scope["path"] not in PATHS or scope["method"] != "POST" or not self._full():
+            return None, receive
+        first = await receive()
+        found = FIRST_MEDIA.search(first.get("body", b"")[:PEEK_BYTES])
+        if found is None:
+            return None, _replaying(first, receive)
+        return self._refuse(NAMES[found[1]]), _replaying(first, receive)
+
+
+def _replaying(first: Message, receive: Receive) -> Receive:
+    """`receive`, giving a message that was taken already first."""
+    waiting = [first]
+
+    async def replay() -> Message:
+        return waiting.pop() if waiting else await receive()
+
+    return replay

@@ -1,0 +1,121 @@
+"""Copies of an encoder run side by side, and fail and come back one by one."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import pytest
+from tiny_encoders import GATES, Gate
+
+from connectors.bundle import load_bundle, load_encoders
+from connectors.errors import IsthmusError
+from service.engine.embedding import Embedding
+from service.engine.engine import Engine
+from service.engine.media_input import MediaInput
+from service.engine.replicas import devices_meant, replicas_of
+from service.errors import EncoderFailed
+from service.metrics import Metrics
+from service.settings import Settings
+
+T = TypeVar("T")
+
+
+@pytest.fixture
+def gates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv(GATES, str(tmp_path))
+    return tmp_path
+
+
+def with_two_copies(bundle: Path, work: Callable[[Engine], Awaitable[T]], **settings: object) -> T:
+    async def run() -> T:
+        copies = [("cpu", load_encoders(bundle))]
+        engine = await Engine.start(load_bundle(bundle), Settings(max_batch=1, **settings), Metrics(), copies)
+        try:
+            return await work(engine)
+        finally:
+            await engine.close()
+
+    return asyncio.run(run())
+
+
+def text(value: str) -> MediaInput:
+    return MediaInput.text(value, "text")
+
+
+async def until(condition: Callable[[], object]) -> None:
+    while not condition():
+        await asyncio.sleep(0.001)
+
+
+def test_one_copy_embeds_while_the_other_is_busy(tiny_bundle: Path, gates: Path) -> None:
+    async def work(engine: Engine) -> Embedding | IsthmusError:
+        with Gate(gates / "hold").closed():
+            held = asyncio.create_task(engine.embed([text("#hold")], 60.0))
+            await until(lambda: any(engine.workers["clip"].running))
+            (other,) = await engine.embed([text("passes by")], 60.0)
+            assert not held.done()
+        assert isinstance((await held)[0], Embedding)
+        return other
+
+    assert isinstance(with_two_copies(tiny_bundle, work), Embedding)
+
+
+def test_every_copy_gives_the_same_vectors(tiny_bundle: Path) -> None:
+    texts = [f"text number {i}" for i in range(60)]
+
+    async def work(engine: Engine) -> list[Embedding | IsthmusError]:
+        return await engine.embed([text(each) for each in texts], 60.0)
+
+    expected = load_bundle(tiny_bundle).embed("text", texts)
+    for each, vector in zip(with_two_copies(tiny_bundle, work), expected, strict=True):
+        assert isinstance(each, Embedding)
+        np.testing.assert_allclose(each.vectors.unified, vector, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_of_two_copies_one_may_die_and_is_replaced(tiny_bundle: Path, gates: Path) -> None:
+    async def work(engine: Engine) -> int:
+        with Gate(gates / "hold").closed():
+            held = asyncio.create_task(engine.embed([text("#hold")], 60.0))
+            await until(lambda: any(engine.workers["clip"].running))
+            (died,) = await engine.embed([text("#die")], 60.0)
+            assert isinstance(died, EncoderFailed)
+            assert isinstance((await engine.embed([text("after")], 60.0))[0], Embedding)
+        assert isinstance((await held)[0], Embedding)
+        return engine.workers["clip"].restarts
+
+    assert with_two_copies(tiny_bundle, work) == 1
+
+
+def test_a_copy_that_hangs_is_seen(tiny_bundle: Path, gates: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.engine.engine.FRESH_SECONDS", 0.0)
+
+    async def work(engine: Engine) -> bool:
+        with Gate(gates / "hold").closed():
+            held = asyncio.create_task(engine.embed([text("#hold")], 60.0))
+            await until(lambda: any(engine.workers["clip"].running))
+            await asyncio.sleep(0.1)
+            ready = (await engine.ready())["clip"]
+        await held
+        return ready
+
+    assert not with_two_copies(tiny_bundle, work, probe_seconds=0.05)
+
+
+def test_a_setting_names_one_device_or_several() -> None:
+    assert devices_meant("cpu") == ["cpu"]
+    assert devices_meant("cuda:0, cuda:1") == ["cuda:0", "cuda:1"]
+    assert len(devices_meant("auto")) >= 1
+
+
+def test_copies_on_the_cpu_share_its_cores(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = load_encoders(tiny_bundle)["clip"]
+    monkeypatch.setattr("service.engine.replicas.available_cores", lambda: 6)
+    nodes = [frozenset({0, 1, 2}), frozenset({3, 4, 5})]
+    monkeypatch.setattr("service.engine.replicas.numa_nodes", lambda: nodes)
+    (alone,) = replicas_of([("cpu", encoder)])
+    assert (alone.threads, alone.cores) == (6, None)
+    two = replicas_of([("cpu", encoder), ("cpu", encoder)])
+    assert [(each.threads, each.cores) for each in two] == [(3, nodes[0]), (3, nodes[1])]

@@ -1,0 +1,65 @@
+"""While a queue is full, requests for it are turned away at the door, and others pass whole."""
+
+import asyncio
+
+import pytest
+
+from connectors.modality import Modality
+from service.door import Door
+from service.errors import Overloaded
+
+
+def look(body: bytes, *, path: str = "/embed", full: bool = True) -> tuple[str | None, bytes]:
+    """The queue a request was turned away from, or None, and the body that the operation would read."""
+    messages = [
+        {"type": "http.request", "body": body[:50], "more_body": True},
+        {"type": "http.request", "body": body[50:], "more_body": False},
+    ]
+
+    async def receive() -> dict[str, object]:
+        return messages.pop(0)
+
+    def refuse(modality: Modality) -> Overloaded | None:
+        return Overloaded(modality, 3) if modality in ("text", "image") else None
+
+    async def run() -> tuple[str | None, bytes]:
+        scope = {"type": "http", "path": path, "method": "POST"}
+        refused, rest = await Door(lambda: full, refuse).look(scope, receive)
+        if refused is not None:
+            return refused.message, b""
+        return None, (await rest())["body"] + (await rest())["body"]
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("body", "queue"),
+    [
+        (b'{"items": [{"text": "a dog"}]}', "text"),
+        (b'{"items":[{"id":"1","image" : "AAAA"}]}', "image"),
+        (b'{"input": "a dog", "model": "x"}', "text"),
+        (b'{"model": "x", "input": ["a", "b"]}', "text"),
+        (b'{"input": [{"image": "AAAA"}]}', "image"),
+    ],
+)
+def test_what_a_full_queue_would_hold_is_turned_away(body: bytes, queue: str) -> None:
+    assert look(body)[0] == queue
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"items": [{"audio": "' + b"A" * 200 + b'"}]}',
+        b'{"items": []}',
+        b"",
+        b"--boundary\r\ncontent-disposition: form-data; name=files\r\n\r\n\xff\xd8",
+    ],
+)
+def test_everything_else_passes_whole(body: bytes) -> None:
+    assert look(body) == (None, body)
+
+
+def test_nothing_is_looked_at_where_no_queue_is_full_or_nothing_is_embedded() -> None:
+    body = b'{"items": [{"text": "a dog"}]}'
+    assert look(body, full=False) == (None, body)
+    assert look(body, path="/search") == (None, body)
