@@ -105,10 +105,12 @@ class IngestJob:
         await asyncio.to_thread(self._runtime.inputs.remove, IngestParams(**work.params).input)
 
     async def _run(self, work: Work, params: IngestParams, source: Source, progress: Progress) -> Progress:
+        settings = self._runtime.settings
         batches = Batches(
             source,
             progress.place,
-            max_items=self._runtime.settings.max_batch,
+            # At most half of what may wait for an encoder: requests must find room.
+            max_items=max(1, min(settings.max_batch, settings.queue_items // (2 * AHEAD))),
             collection=params.collection,
             metadata=params.metadata,
         )

@@ -16,7 +16,7 @@ ITEMS = 150
 
 @pytest.fixture
 def settings(tiny_bundle: Path, tmp_path: Path) -> Settings:
-    """A queue with room for one batch and no more, over a folder of texts of which two cannot be embedded."""
+    """A small queue, and a folder of texts of which two cannot be embedded."""
     root = tmp_path / "root"
     root.mkdir()
     for number in range(ITEMS):
@@ -46,8 +46,19 @@ def run(settings: Settings, work: Callable[[Runtime], Awaitable[JobRecord]]) -> 
 
 def test_a_full_queue_delays_a_job_and_an_item_fails_alone(settings: Settings) -> None:
     async def ingest(runtime: Runtime) -> JobRecord:
+        admission = runtime.engine.admission
+        admission.enter([("clip", 1)] * settings.queue_items, 3600.0)
         record = await submit(runtime, Asked("folder", "texts", "."), None)
-        record = await runtime.jobs.ended(record.id)
+        while runtime.jobs.get(record.id).total is None:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.2)
+        assert runtime.jobs.get(record.id).done == 0
+        for _ in range(settings.queue_items):
+            admission.leave("clip", 1, worked=False)
+        while not runtime.jobs.get(record.id).has_ended:
+            await asyncio.sleep(0.001)
+            assert admission.lanes["clip"].items <= settings.queue_items // 2, "requests find room"
+        record = runtime.jobs.get(record.id)
         assert runtime.index.count("texts") == ITEMS - 2
         assert len(list(runtime.media)) == ITEMS - 2
         return record
