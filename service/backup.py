@@ -65,7 +65,7 @@ def copy_data(engine: Engine, connectors: Path, target: Path) -> list[str]:
         shard = f"{len(catalogue.entries)}"
         engine.copy(generation.name, index / "shards" / shard)
         catalogue.add(collection, generation, shard)
-        catalogue.switch(collection, generation.name)
+        catalogue.switch({collection: generation.name})
     if connectors.exists():
         unfinished = shutil.ignore_patterns(".*", "*.new")
         shutil.copytree(connectors, target / "connectors", ignore=unfinished)

@@ -45,11 +45,12 @@ class Catalogue:
         self.entries[generation.name] = Entry(collection, generation, shard, time.time_ns())
         self._write()
 
-    def switch(self, collection: str, name: str | None) -> None:
-        """Let a collection read another generation, or (None) be no more."""
-        self.reads.pop(collection, None)
-        if name is not None:
-            self.reads[collection] = name
+    def switch(self, reads: Mapping[str, str | None]) -> None:
+        """Let collections read other generations, all at once, or (None) be no more."""
+        for collection, name in reads.items():
+            self.reads.pop(collection, None)
+            if name is not None:
+                self.reads[collection] = name
         self._write()
 
     def move(self, name: str, shard: str) -> None:

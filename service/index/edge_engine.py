@@ -117,10 +117,10 @@ class EdgeEngine:
             self._shards[generation.name] = Shard(generation, process)
         return generation
 
-    def switch(self, collection: str, name: str | None) -> None:
-        """Let a collection read another generation from now on; None: there is no such collection."""
+    def switch(self, reads: Mapping[str, str | None]) -> None:
+        """Let collections read other generations from now on, all at once; None: no such collection."""
         with self._lock:
-            self._catalogue.switch(collection, name)
+            self._catalogue.switch(reads)
             self._current = dict(self._catalogue.current())
 
     def drop(self, name: str) -> None:
@@ -209,6 +209,10 @@ class EdgeEngine:
     def optimize(self, name: str) -> None:
         """Optimise a generation now, and return when the optimised shard has taken over."""
         self._optimizer.run(self._shard(name))
+
+    def settle(self, name: str) -> None:
+        """Optimise a generation if enough of it is not indexed, and return when that is done."""
+        self._optimizer.settle(self._shard(name))
 
     def copy(self, name: str, target: Path) -> None:
         """Copy a generation's shard as of one moment; reads and writes go on."""

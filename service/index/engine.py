@@ -79,8 +79,8 @@ class Engine(Protocol):
     def create(self, collection: str, layout: Layout, fields: Mapping[str, FieldType]) -> Generation:
         """Make an empty generation that nothing reads yet."""
 
-    def switch(self, collection: str, name: str | None) -> None:
-        """Let a collection read another generation from now on; None: there is no such collection."""
+    def switch(self, reads: Mapping[str, str | None]) -> None:
+        """Let collections read other generations from now on, all at once; None: no such collection."""
 
     def drop(self, name: str) -> None:
         """Delete a generation."""
@@ -128,6 +128,9 @@ class Engine(Protocol):
 
     def usage(self, name: str) -> Usage:
         """How far the records are indexed."""
+
+    def settle(self, name: str) -> None:
+        """Index a generation's records now as far as it would be done by itself, and return then."""
 
     def ping(self) -> None:
         """Return if the back end answers; else raise `IndexUnavailable`."""

@@ -34,6 +34,9 @@ from service.index.records import Record
 ALIAS_SECONDS = 1.0
 """How long a server's aliases are believed; another replica of the service may switch them."""
 
+SETTLE_SECONDS = 1800.0
+"""How long a server's indexing is waited for; it goes on by itself in any case."""
+
 
 class QdrantEngine:
     """`service.index.engine.Engine` over a `QdrantClient`, which it owns."""
@@ -121,13 +124,15 @@ class QdrantEngine:
                 self._index_field(name, key, kind)
         return Generation(name, layout, dict(fields))
 
-    def switch(self, collection: str, name: str | None) -> None:
-        """Let a collection read another generation from now on; None: there is no such collection."""
-        forget = models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=collection))
-        steps: list[models.AliasOperations] = [forget]
-        if name is not None:
-            alias = models.CreateAlias(collection_name=name, alias_name=collection)
-            steps.append(models.CreateAliasOperation(create_alias=alias))
+    def switch(self, reads: Mapping[str, str | None]) -> None:
+        """Let collections read other generations from now on, all at once; None: no such collection."""
+        steps: list[models.AliasOperations] = []
+        for collection, name in reads.items():
+            forget = models.DeleteAlias(alias_name=collection)
+            steps.append(models.DeleteAliasOperation(delete_alias=forget))
+            if name is not None:
+                alias = models.CreateAlias(collection_name=name, alias_name=collection)
+                steps.append(models.CreateAliasOperation(create_alias=alias))
         with self._calling():
             self._client.update_collection_aliases(steps)
             self._stale_at = float("-inf")
@@ -238,6 +243,12 @@ class QdrantEngine:
             info = self._client.get_collection(name)
         indexed = 0 if self._local else info.indexed_vectors_count or 0
         return Usage(indexed, info.status == models.CollectionStatus.YELLOW, None)
+
+    def settle(self, name: str) -> None:
+        """Wait until a server has indexed the records; local mode has nothing to index."""
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while not self._local and self.usage(name).optimizing and time.monotonic() < deadline:
+            time.sleep(0.5)
 
     @contextmanager
     def _calling(self) -> Iterator[None]:

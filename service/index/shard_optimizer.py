@@ -101,6 +101,11 @@ class ShardOptimizer:
                         building.kill()
                     shutil.rmtree(copy.path, ignore_errors=True)
 
+    def settle(self, shard: Shard) -> None:
+        """Optimise a shard now where enough of it is not indexed, however lately it was written to."""
+        if shard.unindexed() >= self._settings.after:
+            self.run(shard)
+
     def _watch(self) -> None:
         while not self._stop.wait(self._settings.tick_seconds):
             for shard in self._shards():

@@ -8,7 +8,8 @@ end, so that all of them behave alike.
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Self, TypeVar
 
 from connectors.errors import ConfigError
@@ -51,7 +52,10 @@ class VectorIndex:
     def __init__(self, engine: Engine, layout: Layout) -> None:
         self.engine = engine
         self.layout = layout
-        self._creating = threading.Lock()
+        self.creating = threading.Lock()
+        """Held while collections come and go."""
+        self.written: dict[str, dict[str, None]] = {}
+        """For each collection whose writes are noted, the records written since, by their Qdrant ids."""
         self._writing: defaultdict[str, FairLock] = defaultdict(FairLock)
 
     def __enter__(self) -> Self:
@@ -79,7 +83,7 @@ class VectorIndex:
         check_name(collection)
         if dim != self.layout.dim:
             raise ConfigError(f"this index holds unified vectors of {self.layout.dim} numbers, not {dim}")
-        with self._creating:
+        with self.creating:
             if found := self._find(collection):
                 if (found.layout.dim, dict(found.layout.natives)) != (dim, dict(self.layout.natives)):
                     raise CollectionConflict(
@@ -88,15 +92,15 @@ class VectorIndex:
                     )
                 return False
             made = self.engine.create(collection, self.layout, DEFAULT_FIELDS)
-            self.engine.switch(collection, made.name)
+            self.engine.switch({collection: made.name})
             return True
 
     def drop(self, collection: str) -> bool:
         """Delete a collection and all its points; False if there is none."""
-        with self._creating, self.writing(collection):
+        with self.creating, self.writing(collection):
             if self._find(collection) is None:
                 return False
-            self.engine.switch(collection, None)
+            self.engine.switch({collection: None})
             for generation in self.engine.generations(collection):
                 self.engine.drop(generation.name)
             return True
@@ -136,8 +140,10 @@ class VectorIndex:
 
     def upsert(self, collection: str, points: Sequence[Point], connector: str | None = None) -> None:
         """Write points, replacing those with the same id. They survive a `kill -9` when this returns."""
+        layout = self.layout
+        _check_connector(collection, layout, connector)
         for point in points:
-            check_point(point, self.layout)
+            check_point(point, layout)
         self.create(collection, self.layout.dim)
         latest = {point.id: point for point in points}
         uuids = {point_id: point_uuid(collection, point_id) for point_id in latest}
@@ -145,12 +151,13 @@ class VectorIndex:
             found = self._find(collection)
             if found is None:
                 raise CollectionConflict(f"collection {collection} was deleted while this was written to it")
-            _check_connector(collection, found, connector)
+            _check_connector(collection, found.layout, connector or layout.connector)
             for batch in _batches(list(latest.values())):
-                self.engine.upsert(
-                    found.name,
-                    [Record(uuids[each.id], stored_payload(each), stored_vectors(each)) for each in batch],
-                )
+                records = [
+                    Record(uuids[each.id], stored_payload(each), stored_vectors(each)) for each in batch
+                ]
+                with self._noting(collection, [each.uuid for each in records]):
+                    self.engine.upsert(found.name, records)
 
     def get(self, collection: str, ids: Sequence[str], with_vectors: bool = False) -> list[StoredPoint]:
         """The points with these ids that exist, in the order asked for."""
@@ -170,7 +177,9 @@ class VectorIndex:
             found = self._find(collection)
             for batch in _batches(there):
                 assert found is not None
-                self.engine.delete(found.name, [point_uuid(collection, each) for each in batch])
+                uuids = [point_uuid(collection, each) for each in batch]
+                with self._noting(collection, uuids):
+                    self.engine.delete(found.name, uuids)
             return there
 
     def delete_matching(self, collection: str, where: Filter) -> list[str]:
@@ -190,7 +199,9 @@ class VectorIndex:
             if found is None or not self.get(collection, [point_id]):
                 return False
             change = {**payload, "revision": time.time_ns()}
-            self.engine.set_payload(found.name, [point_uuid(collection, point_id)], change)
+            uuids = [point_uuid(collection, point_id)]
+            with self._noting(collection, uuids):
+                self.engine.set_payload(found.name, uuids, change)
             return True
 
     def scroll(
@@ -225,12 +236,13 @@ class VectorIndex:
         connector: str | None = None,
     ) -> list[Hit]:
         """The nearest points by cosine of unified vectors, best first; `score_threshold` is a cosine."""
+        _check_connector(collection, self.layout, connector)
         check_query(vector, self.layout)
         parsed = with_modality(parse_filter(where, collection), modality)
         _check_page(limit, offset)
         if (found := self._find(collection)) is None:
             return []
-        _check_connector(collection, found, connector)
+        _check_connector(collection, found.layout, connector)
         records = self.engine.query(
             found.name, vector, parsed, limit, offset, score_threshold, with_vectors, exact
         )
@@ -266,15 +278,24 @@ class VectorIndex:
         """The lock that one collection's writes take in turn."""
         return self._writing[collection]
 
+    @contextmanager
+    def _noting(self, collection: str, uuids: Sequence[str]) -> Iterator[None]:
+        """Note what is written in this block, even if it fails, for a copy that must catch up with it."""
+        try:
+            yield
+        finally:
+            if (noted := self.written.get(collection)) is not None:
+                noted.update(dict.fromkeys(uuids))
+
     def _find(self, collection: str) -> Generation | None:
         return self.engine.current().get(collection)
 
 
-def _check_connector(collection: str, found: Generation, connector: str | None) -> None:
-    if connector is not None and connector != found.layout.connector:
+def _check_connector(collection: str, layout: Layout, connector: str | None) -> None:
+    if connector is not None and connector != layout.connector:
         raise CollectionConflict(
-            f"collection {collection} holds vectors of connector {found.layout.connector}, not {connector}; "
-            "embed anew with the one it holds"
+            f"collection {collection} holds vectors of connector {layout.connector}, not {connector}; "
+            "project anew with the one it holds"
         )
 
 

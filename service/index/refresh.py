@@ -1,0 +1,279 @@
+"""An index brought to another connector, from the native vectors it keeps, while it is read and written.
+
+`Refresh` is given the index, the layout it is to have and a projection; it gives every collection a second
+generation, brings that up to what the first holds, and lets all of them be read at once. What it left half
+done, a later one goes on with: records are compared by their revision, and only those that differ are
+brought over. So going back to the generation that was read before costs what was written since.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from connectors.modality import Modality
+from service.index.engine import BATCH, Generation
+from service.index.payload import UNIFIED, native_name
+from service.index.protocol import Layout
+from service.index.records import Record
+from service.index.vector_index import VectorIndex
+
+Matrix = npt.NDArray[np.float32]
+
+Project = Callable[[str, Modality, Matrix], Matrix | None]
+"""Space, modality and native vectors [n, d] -> unified vectors [n, dim]; None: the native ones themselves."""
+
+PAGE = 64
+"""Records read at once with their vectors: searches wait behind them."""
+
+
+@dataclass
+class Tally:
+    """Records a refresh has looked at, projected, taken over as they were, and removed."""
+
+    seen: int = 0
+    projected: int = 0
+    unchanged: int = 0
+    removed: int = 0
+
+
+class Refresh:
+    """One refresh of an index to `layout`. For one thread at a time; close it in any case.
+
+    `steps` until they end, `settle`, and `switch`; where `switch` finds that collections came meanwhile, the
+    same again. Raises `IndexUnavailable` where the back end fails, and whatever `project` raises; then
+    everything is read and written as before.
+    """
+
+    def __init__(self, index: VectorIndex, layout: Layout, project: Project) -> None:
+        self.tally = Tally()
+        self._index = index
+        self._layout = layout
+        self._project = project
+        self._copies: dict[str, _Copy] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop noting what is written. What was brought over stays, for the next refresh. Idempotent."""
+        for collection in self._copies:
+            self._index.written.pop(collection, None)
+        self._copies = {}
+
+    def total(self) -> int:
+        """How many records there are to look at, now."""
+        engine = self._index.engine
+        return sum(engine.count(each.name, None) for each in self._outdated().values())
+
+    def steps(self) -> Iterator[None]:
+        """Bring every collection's records over, a few a step."""
+        while missing := self._missing():
+            for collection, source in missing.items():
+                if (copy := self._begin(collection, source)) is None:
+                    continue
+                try:
+                    yield from copy.walk(self._project, self.tally)
+                except Exception:
+                    if self._still_reads(copy):
+                        raise
+                    self._forget(collection)  # deleted meanwhile
+
+    def settle(self) -> None:
+        """Have the new generations indexed, so that searches are as fast in them as before."""
+        for copy in list(self._copies.values()):
+            if self._still_reads(copy):
+                self._index.engine.settle(copy.target.name)
+                while copy.behind() > PAGE:
+                    copy.catch_up(self._project, self.tally)
+
+    def switch(self) -> bool:
+        """Let every collection read its new generation, all at once; False where one came meanwhile.
+
+        Writes wait until it returns.
+        """
+        index = self._index
+        with index.creating, ExitStack() as held:
+            for collection in sorted(index.engine.current()):
+                held.enter_context(index.writing(collection))
+            if self._missing():
+                return False
+            reads: dict[str, str | None] = {}
+            for collection, copy in self._copies.items():
+                if self._still_reads(copy):
+                    while copy.behind():
+                        copy.catch_up(self._project, self.tally)
+                    copy.declare()
+                    reads[collection] = copy.target.name
+            if reads:
+                index.engine.switch(reads)
+            index.layout = self._layout
+        return True
+
+    def drop_older(self) -> None:
+        """After a switch: delete every generation but those read now and those read just before."""
+        engine = self._index.engine
+        for collection, copy in self._copies.items():
+            with self._index.creating:
+                for each in engine.generations(collection):
+                    if each.name not in (copy.source.name, copy.target.name):
+                        engine.drop(each.name)
+
+    def _outdated(self) -> dict[str, Generation]:
+        return {
+            collection: generation
+            for collection, generation in self._index.engine.current().items()
+            if generation.layout.connector != self._layout.connector
+        }
+
+    def _missing(self) -> dict[str, Generation]:
+        """Collections of another connector that have no copy yet."""
+        return {
+            collection: generation
+            for collection, generation in self._outdated().items()
+            if collection not in self._copies or self._copies[collection].source.name != generation.name
+        }
+
+    def _begin(self, collection: str, source: Generation) -> "_Copy | None":
+        """Find or make a collection's next generation, and note from now on what is written."""
+        index, engine = self._index, self._index.engine
+        with index.creating:
+            if engine.current().get(collection) != source:
+                return None
+            layout = replace(self._layout, natives=source.layout.natives)
+            begun = [
+                each for each in engine.generations(collection) if each.layout.connector == layout.connector
+            ]
+            target = begun[-1] if begun else engine.create(collection, layout, source.fields)
+            with index.writing(collection):
+                index.written[collection] = {}
+            self._copies[collection] = _Copy(index, collection, source, target)
+        return self._copies[collection]
+
+    def _still_reads(self, copy: "_Copy") -> bool:
+        found = self._index.engine.current().get(copy.collection)
+        return found is not None and found.name == copy.source.name
+
+    def _forget(self, collection: str) -> None:
+        del self._copies[collection]
+        self._index.written.pop(collection, None)
+
+
+def discard(index: VectorIndex, connector: str) -> None:
+    """Delete the generations made for a connector that no collection reads."""
+    engine = index.engine
+    with index.creating:
+        for collection, read in engine.current().items():
+            for each in engine.generations(collection):
+                if each.layout.connector == connector and each.name != read.name:
+                    engine.drop(each.name)
+
+
+class _Copy:
+    """One collection's next generation in the making."""
+
+    def __init__(self, index: VectorIndex, collection: str, source: Generation, target: Generation) -> None:
+        self.collection = collection
+        self.source = source
+        self.target = target
+        self._index = index
+        self._engine = index.engine
+        self._fresh = self._engine.count(target.name, None) == 0
+
+    def walk(self, project: Project, tally: Tally) -> Iterator[None]:
+        """Bring every record over, a page a step, each followed by what was written meanwhile."""
+        offset: str | None = None
+        size = PAGE if self._fresh else BATCH
+        while True:
+            page, offset = self._engine.scroll(self.source.name, None, size, offset, self._fresh)
+            for each in [page] if self._fresh else self._differing(page):
+                self._bring(each, project, tally)
+            tally.seen += len(page)
+            self.catch_up(project, tally)
+            yield
+            if offset is None:
+                break
+        if not self._fresh:
+            yield from self._sweep(tally)
+        while self.behind() > PAGE:
+            self.catch_up(project, tally)
+            yield
+
+    def behind(self) -> int:
+        """How many records were written that this has not caught up with."""
+        return len(self._index.written[self.collection])
+
+    def catch_up(self, project: Project, tally: Tally) -> None:
+        """Bring up to `PAGE` written records over as they are now, or are no more."""
+        written = self._index.written[self.collection]
+        uuids = [written.popitem()[0] for _ in range(min(PAGE, len(written)))]
+        if not uuids:
+            return
+        found = self._engine.retrieve(self.source.name, uuids, with_vectors=True)
+        self._bring(found, project, tally)
+        self._remove(sorted(set(uuids) - {each.uuid for each in found}), tally)
+
+    def declare(self) -> None:
+        """Index the payload fields that were declared since the copy was made."""
+        for key, kind in self._engine.current()[self.collection].fields.items():
+            if self.target.fields.get(key) != kind:
+                self._engine.declare(self.target.name, key, kind)
+
+    def _differing(self, page: Sequence[Record]) -> Iterator[Sequence[Record]]:
+        """Of a page without vectors the records that the target lacks or has older, with their vectors."""
+        uuids = [each.uuid for each in page]
+        there = self._engine.retrieve(self.target.name, uuids, with_vectors=False)
+        revisions = {each.uuid: each.payload["revision"] for each in there}
+        differing = [each.uuid for each in page if revisions.get(each.uuid) != each.payload["revision"]]
+        for start in range(0, len(differing), PAGE):
+            yield self._engine.retrieve(self.source.name, differing[start : start + PAGE], with_vectors=True)
+
+    def _sweep(self, tally: Tally) -> Iterator[None]:
+        """Remove from the target what the source holds no more."""
+        if self._engine.count(self.target.name, None) == self._engine.count(self.source.name, None):
+            return
+        offset: str | None = None
+        while True:
+            page, offset = self._engine.scroll(self.target.name, None, BATCH, offset, with_vectors=False)
+            uuids = {each.uuid for each in page}
+            kept = self._engine.retrieve(self.source.name, sorted(uuids), with_vectors=False)
+            self._remove(sorted(uuids - {each.uuid for each in kept}), tally)
+            yield
+            if offset is None:
+                return
+
+    def _bring(self, records: Sequence[Record], project: Project, tally: Tally) -> None:
+        """Write records to the target, each with the unified vector that the new connector gives it."""
+        groups: dict[tuple[str, Modality], list[Record]] = {}
+        for each in records:
+            groups.setdefault((each.payload["space"], each.payload["modality"]), []).append(each)
+        made = []
+        for (space, modality), group in groups.items():
+            natives = np.stack([each.vectors[native_name(space)] for each in group])
+            unified = project(space, modality, natives)
+            if unified is None:
+                tally.unchanged += len(group)
+            else:
+                tally.projected += len(group)
+            for each, vector in zip(group, natives if unified is None else unified, strict=True):
+                vectors = {**each.vectors, UNIFIED: vector}
+                made.append(Record(each.uuid, self._payload(each), vectors))
+        if made:
+            self._engine.upsert(self.target.name, made)
+
+    def _payload(self, record: Record) -> dict[str, Any]:
+        payload = dict(record.payload)
+        if "connector" in payload:
+            payload["connector"] = self.target.layout.connector
+        return payload
+
+    def _remove(self, uuids: Sequence[str], tally: Tally) -> None:
+        if uuids:
+            self._engine.delete(self.target.name, uuids)
+            tally.removed += len(uuids)
