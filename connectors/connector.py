@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError
 from safetensors.torch import load as parse_safetensors
 from safetensors.torch import save as serialise_safetensors
 from torch import Tensor, nn
@@ -65,6 +66,17 @@ class ConnectorManifest(BaseModel):
     versions: dict[str, str] = Field(default_factory=library_versions)
     weights_sha256: str = ""
 
+    @property
+    def version(self) -> str:
+        """A short name that changes with any head's weights or chain, such as `exmcr-3f1a9c04d2b7`."""
+        heads = json.dumps([self.heads, self.projectors], sort_keys=True)
+        return f"{self.method}-{_sha256((self.weights_sha256 + heads).encode())[:12]}"
+
+    @property
+    def leaves(self) -> frozenset[str]:
+        """The spaces that are moved: those with a head that is not the identity."""
+        return frozenset(head.partition("/")[0] for head, chain in self.heads.items() if chain)
+
 
 class Connector(nn.Module):
     """Heads by space and modality, with the manifest that says where they came from.
@@ -89,10 +101,9 @@ class Connector(nn.Module):
 
     @property
     def version(self) -> str:
-        """A short name that changes with any head's weights or chain, such as `exmcr-3f1a9c04d2b7`."""
+        """A short name that changes with any head's weights or chain; see `ConnectorManifest.version`."""
         weights = self.manifest.weights_sha256 or _sha256(self._weights())
-        heads = json.dumps([self.manifest.heads, self.manifest.projectors], sort_keys=True)
-        return f"{self.manifest.method}-{_sha256((weights + heads).encode())[:12]}"
+        return self.manifest.model_copy(update={"weights_sha256": weights}).version
 
     def has_head(self, space: str, modality: Modality) -> bool:
         """Whether this connector takes that space's modality into the unified space."""
@@ -153,34 +164,50 @@ def blend(base: Tensor, leaf: Tensor, share: float) -> Tensor:
     return F.normalize(torch.lerp(base.float(), leaf.float(), share), dim=-1)
 
 
+def read_connector_manifest(directory: Path | str) -> ConnectorManifest:
+    """Read what a connector directory says of itself, without its weights.
+
+    Raises `MissingFiles`, or `ConfigError` for a manifest that cannot be read.
+    """
+    path = Path(directory)
+    absent = [str(path / name) for name in (MANIFEST_FILE, WEIGHTS_FILE) if not (path / name).is_file()]
+    if absent:
+        raise MissingFiles(f"not a connector directory: {', '.join(absent)} not found")
+    try:
+        return ConnectorManifest.model_validate_json((path / MANIFEST_FILE).read_bytes())
+    except ValidationError as error:
+        raise ConfigError(f"{path / MANIFEST_FILE} is not a connector manifest: {error}") from error
+
+
 def load_connector(directory: Path | str) -> Connector:
     """Read a connector directory and verify it.
 
     Raises `MissingFiles`, `IntegrityError` (weights that are not the manifest's), `CheckpointError`
     (weights that do not fit the projectors) or `ConfigError` (a manifest that cannot be read).
     """
-    path = Path(directory)
-    manifest_path, weights_path = path / MANIFEST_FILE, path / WEIGHTS_FILE
-    absent = [str(p) for p in (manifest_path, weights_path) if not p.is_file()]
-    if absent:
-        raise MissingFiles(f"not a connector directory: {', '.join(absent)} not found")
-    try:
-        manifest = ConnectorManifest.model_validate_json(manifest_path.read_bytes())
-    except ValidationError as error:
-        raise ConfigError(f"{manifest_path} is not a connector manifest: {error}") from error
+    manifest = read_connector_manifest(directory)
+    weights_path = Path(directory) / WEIGHTS_FILE
     data = weights_path.read_bytes()
     if _sha256(data) != manifest.weights_sha256:
         raise IntegrityError(
             f"{weights_path} has sha256 {_sha256(data)}, its manifest says {manifest.weights_sha256}; "
             "the file is damaged or was exchanged: fetch or train the connector again"
         )
-    projectors = {name: build_projector(spec) for name, spec in manifest.projectors.items()}
-    connector = Connector(manifest, projectors)
     try:
-        connector.projectors.load_state_dict(parse_safetensors(data))
-    except RuntimeError as error:
+        # Sizes are the manifest's word until the weights bear it out: nothing is allocated for them before.
+        with torch.device("meta"):
+            projectors = {name: build_projector(spec) for name, spec in manifest.projectors.items()}
+            connector = Connector(manifest, projectors)
+        state = {name: _full(tensor) for name, tensor in parse_safetensors(data).items()}
+        connector.projectors.load_state_dict(state, assign=True)
+    except (RuntimeError, OverflowError, SafetensorError) as error:
         raise CheckpointError(f"{weights_path} does not fit its manifest: {error}") from error
     return connector
+
+
+def _full(tensor: Tensor) -> Tensor:
+    """A weight in the precision it is used in."""
+    return tensor.float() if tensor.is_floating_point() else tensor
 
 
 def _sha256(data: bytes) -> str:

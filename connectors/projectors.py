@@ -21,6 +21,9 @@ from connectors.errors import CheckpointError
 
 Spec = dict[str, Any]
 
+MAX_BLOCKS = 64
+"""A spec comes from a file: what it asks for is bounded."""
+
 
 class Projector(nn.Module, ABC):
     """A map from vectors [N, dim_in] to vectors [N, dim_out] that can be rebuilt from its `spec`."""
@@ -100,8 +103,8 @@ class MlpStack(Projector):
 
     def __init__(self, dim_in: int, hidden: int, dim_out: int, blocks: int = 2) -> None:
         super().__init__()
-        if blocks < 1:
-            raise ValueError(f"an MLP stack has at least one block, not {blocks}")
+        if not 1 <= blocks <= MAX_BLOCKS:
+            raise ValueError(f"an MLP stack has 1 to {MAX_BLOCKS} blocks, not {blocks}")
         self.dim_in, self.hidden, self.dim_out, self.blocks = dim_in, hidden, dim_out, blocks
         for index in range(1, blocks + 1):
             block = MlpBlock(dim_in if index == 1 else dim_out, hidden, dim_out)

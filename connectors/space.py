@@ -55,6 +55,8 @@ class UnifiedSpace:
         self.connectors = list(connectors)
         self.calibration = calibration
         self.dim = dims.pop()
+        self.connector_version = version_of([connector.version for connector in connectors])
+        self._serve = dict(serve)
         self._serving: dict[Modality, tuple[str, Connector]] = {}
         for modality in MODALITIES:
             space = serve.get(modality)
@@ -67,14 +69,15 @@ class UnifiedSpace:
         """What can be embedded."""
         return tuple(self._serving)
 
-    @property
-    def connector_version(self) -> str:
-        """A short name that changes when any head's weights do."""
-        versions = [connector.version for connector in self.connectors]
-        if len(versions) == 1:
-            return versions[0]
-        digest = hashlib.sha256("+".join(versions).encode()).hexdigest()
-        return f"{self.connectors[0].manifest.method}-{digest[:12]}"
+    def with_connectors(self, connectors: Sequence[Connector], calibration: Calibration) -> "UnifiedSpace":
+        """The space that other connectors make of the same encoders. Raises what the constructor does."""
+        return UnifiedSpace(
+            name=self.name,
+            encoders=self.encoders,
+            serve=self._serve,
+            connectors=connectors,
+            calibration=calibration,
+        )
 
     def space_of(self, modality: Modality) -> str:
         """The space whose encoder embeds a modality. Raises `UnsupportedMedia` if none does."""
@@ -137,3 +140,11 @@ class UnifiedSpace:
             raise UnsupportedMedia(
                 f"bundle {self.name} does not embed {modality!r}; it embeds: {served}"
             ) from None
+
+
+def version_of(versions: Sequence[str]) -> str:
+    """The version of a set of connectors, of those of its members in order: changes with any of them."""
+    if len(versions) == 1:
+        return versions[0]
+    digest = hashlib.sha256("+".join(versions).encode()).hexdigest()
+    return f"{versions[0].rpartition('-')[0]}-{digest[:12]}"

@@ -11,9 +11,11 @@ from functools import partial
 from typing import Any
 
 from connectors.errors import IsthmusError
+from connectors.space import UnifiedSpace
 from service.bodies import Metadata
 from service.engine.embedding import Embedding
 from service.engine.media_input import MediaInput
+from service.engine.projection import project_anew
 from service.error_replies import item_body
 from service.errors import BatchFailed, InvalidRequest, ItemError
 from service.index.protocol import Point
@@ -56,11 +58,12 @@ async def embed_inputs(
     context: RequestContext,
     inputs: Sequence[MediaInput | IsthmusError],
     seconds_left: float,
+    space: UnifiedSpace | None = None,
 ) -> list[Outcome]:
-    """Embed the inputs that could be read, keeping every error at its place."""
+    """Embed the inputs that could be read, in `space` or the one in use, keeping errors at their places."""
     outcomes: list[Outcome | None] = [each if isinstance(each, IsthmusError) else None for each in inputs]
     readable = [each for each in inputs if not isinstance(each, IsthmusError)]
-    embedded = iter(await runtime.engine.embed(readable, seconds_left))
+    embedded = iter(await runtime.engine.embed(readable, seconds_left, space))
     complete = [next(embedded) if outcome is None else outcome for outcome in outcomes]
     context.add(each.stages for each in complete if isinstance(each, Embedding))
     return complete
@@ -80,18 +83,23 @@ async def store(
     entries: Sequence[Entry],
     outcomes: Sequence[Outcome],
 ) -> None:
-    """Write what was embedded: media first, so that no indexed point ever lacks its own."""
-    space = runtime.space
-    connector = space.connector_version
+    """Write what was embedded: media first, so that no indexed point ever lacks its own.
+
+    Vectors are written in the space the index holds then, whatever they were embedded in.
+    """
     created = datetime.now(UTC).isoformat(timespec="milliseconds")
 
-    def write() -> None:
+    def write(space: UnifiedSpace) -> None:
+        connector = space.connector_version
         with runtime.media.adding() as media:
             points: dict[str, Point] = {}
             for entry, outcome in zip(entries, outcomes, strict=True):
                 if isinstance(outcome, IsthmusError) or isinstance(entry.item, IsthmusError):
                     continue
                 data = entry.item.read()
+                vectors = outcome.vectors
+                if vectors.connector != connector:
+                    vectors = project_anew(space, outcome.modality, vectors)
                 payload: dict[str, Any] = {
                     "media": media.put_soon(data),
                     "mime": outcome.mime,
@@ -108,14 +116,14 @@ async def store(
                     point_id,
                     outcome.modality,
                     space.space_of(outcome.modality),
-                    outcome.vectors.unified,
-                    outcome.vectors.native,
+                    vectors.unified,
+                    vectors.native,
                     payload,
                 )
             media.settle()
             upsert_with_media(runtime.index, runtime.media, collection, list(points.values()), connector)
 
-    await runtime.call_index(context, partial(write))
+    await runtime.in_one_space(lambda space: runtime.call_index(context, partial(write, space)))
 
 
 def item_reply(index: int, entry: Entry, outcome: Outcome, with_vector: bool) -> dict[str, Any]:

@@ -7,9 +7,18 @@ It is given any error of the tree, or what the web framework raises by itself; b
 from collections.abc import Mapping
 from typing import Any
 
-from connectors.errors import ConfigError, InvalidMedia, IsthmusError, MediaTooLarge, UnsupportedMedia
+from connectors.errors import (
+    ArtifactError,
+    ConfigError,
+    FingerprintMismatch,
+    InvalidMedia,
+    IsthmusError,
+    MediaTooLarge,
+    UnsupportedMedia,
+)
 from service.errors import (
     BatchFailed,
+    ConnectorUnfit,
     DeadlineExceeded,
     IndexUnavailable,
     InvalidRequest,
@@ -36,6 +45,9 @@ STATUS: Mapping[type[IsthmusError], int] = {
     InvalidRequest: 422,
     CollectionConflict: 409,
     JobConflict: 409,
+    ConnectorUnfit: 409,
+    FingerprintMismatch: 409,
+    ArtifactError: 422,
     Overloaded: 429,
     Unavailable: 503,
     IndexUnavailable: 503,

@@ -13,6 +13,7 @@ IsthmusError (connectors/errors.py)
     ├── EncoderFailed        an encoder failed on an item it was given
     ├── IndexUnavailable     the vector index does not answer
     ├── MediaStoreUnavailable  the media store does not answer
+    ├── ConnectorUnfit       a connector cannot take the place of the one in use
     └── BatchFailed          every item of a batch failed
 """
 
@@ -102,6 +103,12 @@ class MediaStoreUnavailable(ServiceError):
     """The media store does not answer, or failed while it did; the request may be tried again."""
 
     code = "media_store_unavailable"
+
+
+class ConnectorUnfit(ServiceError):
+    """A connector cannot take the place of the one in use: it does not embed what that one does."""
+
+    code = "connector_unfit"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,13 @@
 Holds `Metrics`, one registry of its own per app, so that several apps in one process do not mix.
 """
 
+from collections.abc import Sequence
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from connectors.modality import Modality
 from service.engine.embedding import Stages
+from service.jobs.record import JobRecord
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -63,6 +66,27 @@ class Metrics:
         self.rejected = Counter("isthmus_rejected_total", "Requests turned away", ["code"], registry=registry)
         self.cache = Counter("isthmus_cache_total", "Vector cache look-ups", ["result"], registry=registry)
         self.items = Counter("isthmus_items_total", "Items embedded", ["modality"], registry=registry)
+
+        self.connector = Gauge(
+            "isthmus_connector_info", "1 for the connector in use", ["version"], registry=registry
+        )
+        self.jobs = Gauge("isthmus_jobs", "Jobs remembered", ["kind", "state"], registry=registry)
+        self.job_done = Gauge(
+            "isthmus_job_done", "Units behind the jobs that have not ended", ["kind"], registry=registry
+        )
+        self.job_total = Gauge(
+            "isthmus_job_total", "Units of the jobs that have not ended", ["kind"], registry=registry
+        )
+
+    def measure_jobs(self, jobs: Sequence[JobRecord]) -> None:
+        """Bring the gauges of jobs up to date."""
+        for gauge in (self.jobs, self.job_done, self.job_total):
+            gauge.clear()
+        for job in jobs:
+            self.jobs.labels(job.kind, job.state).inc()
+            if not job.has_ended:
+                self.job_done.labels(job.kind).inc(job.done)
+                self.job_total.labels(job.kind).inc(job.total or 0)
 
     def batch(self, encoder: str, modality: Modality, items: int, seconds: float) -> None:
         """Count one batch; see `service.engine.worker.BatchObserver`."""

@@ -21,26 +21,31 @@ from connectors.bundle import load_bundle, load_encoders
 from connectors.modality import Modality
 from connectors.precision import warm_up
 from connectors.space import UnifiedSpace
+from service.connector_store import ConnectorStore
 from service.engine.engine import Copies, Engine
 from service.engine.replicas import devices_meant
 from service.errors import Overloaded, Unavailable
+from service.index.errors import CollectionConflict
 from service.index.opening import open_index
-from service.index.protocol import Layout
 from service.index.vector_index import VectorIndex
 from service.ingest.inputs import IngestInputs
 from service.jobs.kinds import job_kinds
+from service.jobs.record import JobRecord
+from service.jobs.refresh import KIND as REFRESH
+from service.jobs.refresh import unfinished
 from service.jobs.runner import JobRunner
 from service.jobs.store import JobStore
 from service.media_store import WRITING_SECONDS, MediaStore, used_in
 from service.metrics import Metrics
 from service.orphan_sweep import OrphanSweep
 from service.request_context import RequestContext
+from service.serving import Start, fingerprints_of, layout_of, plan_start
 from service.settings import Settings
 
 log = logging.getLogger("isthmus")
 
 T = TypeVar("T")
-Phase = Literal["loading", "preparing", "ready", "draining", "failed"]
+Phase = Literal["loading", "refreshing", "preparing", "ready", "draining", "failed"]
 Prepare: TypeAlias = Callable[["Runtime"], Awaitable[None]]
 """What is done with a loaded runtime before it is ready."""
 
@@ -60,6 +65,9 @@ class Runtime:
         self._jobs: JobRunner | None = None
         self._sweep: OrphanSweep | None = None
         self.inputs = IngestInputs(settings.data_dir / "ingest")
+        self._connectors: ConnectorStore | None = None
+        self.switching = asyncio.Lock()
+        """Held in the moment in which connectors are switched."""
         self._index_threads = ThreadPoolExecutor(settings.index_threads, thread_name_prefix="index")
 
     @property
@@ -105,6 +113,25 @@ class Runtime:
         if self._sweep is not None:
             self._sweep.hurry()
 
+    @property
+    def connectors(self) -> ConnectorStore:
+        """The releases of connectors; its calls are not for the event loop. Raises `Unavailable`."""
+        if self._connectors is None:
+            raise Unavailable(f"the service is {self.phase}; try again")
+        return self._connectors
+
+    async def in_one_space(self, work: Callable[[UnifiedSpace], Awaitable[T]]) -> T:
+        """Do work in the space the index holds; all of it again where connectors are switched meanwhile."""
+        while True:
+            space = self.space
+            try:
+                return await work(space)
+            except CollectionConflict:
+                async with self.switching:
+                    pass
+                if self.space is space:
+                    raise
+
     async def call_index(self, context: RequestContext, function: Callable[[], T]) -> T:
         """Run a call to the index or the media store on a thread of their own, and time it."""
         with context.indexing():
@@ -132,11 +159,13 @@ class Runtime:
                 for encoder in encoders.values():
                     await asyncio.to_thread(warm_up, encoder)
             settings.data_dir.mkdir(parents=True, exist_ok=True)
+            folder = settings.data_dir / "connectors"
+            self._connectors = await asyncio.to_thread(ConnectorStore, folder, settings.bundle)
             self._media = MediaStore.open(settings.data_dir / "media", settings.media_url)
             self._index = await asyncio.to_thread(
                 partial(
                     open_index,
-                    _layout(space),
+                    layout_of(space),
                     data_dir=settings.data_dir,
                     url=settings.qdrant_url,
                     api_key=settings.qdrant_api_key,
@@ -147,25 +176,30 @@ class Runtime:
             )
             shutil.rmtree(self.scratch, ignore_errors=True)
             self._sweep = self._begin_sweep()
+            start = await asyncio.to_thread(self._plan, space)
+            space = start.space
+            self._index.layout = layout_of(space)
             self._engine = await Engine.start(space, settings, self.metrics, copies)
             jobs = await asyncio.to_thread(JobStore, settings.data_dir / "jobs")
             self._jobs = JobRunner(jobs, job_kinds(self))
+            pending = unfinished(self)
             self._jobs.start()
-            if self._prepare is not None and self.phase == "loading":
+            await self._refresh(start, pending)
+            if self._prepare is not None and self.phase in ("loading", "refreshing"):
                 self.phase = "preparing"
                 await self._prepare(self)
         except Exception as error:
             self.failure = error
             self.phase = "failed"
             raise
-        if self.phase in ("loading", "preparing"):
+        if self.phase in ("loading", "refreshing", "preparing"):
             self.phase = "ready"
         log.info(
             "ready after %.1f s: bundle %s, connector %s, %s",
             time.perf_counter() - started,
-            space.name,
-            space.connector_version,
-            ", ".join(space.modalities),
+            self.space.name,
+            self.space.connector_version,
+            ", ".join(self.space.modalities),
         )
 
     def _begin_sweep(self) -> OrphanSweep | None:
@@ -180,6 +214,34 @@ class Runtime:
         )
         sweep.start()
         return sweep
+
+    def _plan(self, bundled: UnifiedSpace) -> Start:
+        """What to serve with; what is served is kept."""
+        current = self.index.engine.current()
+        start = plan_start(self.connectors, bundled, self.settings.connectors, current)
+        if not start.refresh_first:
+            release = self.connectors.find(start.space.connector_version)
+            self.connectors.keep(release, fingerprints_of(bundled))
+        return start
+
+    async def _refresh(self, start: Start, pending: list[JobRecord]) -> None:
+        """Begin to switch to the connectors wanted, unless a former process had begun to switch to some.
+
+        Waits for the end where nothing can be served before.
+        """
+        served, wanted = start.space.connector_version, start.wanted.version
+        if served == wanted and not start.refresh_first:
+            return
+        if not pending:
+            log.info("the index holds connector %s; it is refreshed to %s", served, wanted)
+            pending = [await self.jobs.submit(REFRESH, {"version": wanted})]
+        if start.refresh_first:
+            self.phase = "refreshing"
+            if pending[0].state == "paused":
+                await self.jobs.resume(pending[0].id)
+            job = await self.jobs.ended(pending[0].id)
+            if job.failure is not None:
+                raise Unavailable(f"the index could not be refreshed: {job.failure['message']}")
 
     def check_ready(self) -> None:
         """Raise `Unavailable` while loading or draining: what comes now is not begun."""
@@ -206,7 +268,7 @@ class Runtime:
         """Whether the service can answer now, and what each part says."""
         engine, index = self._engine, self._index
         if self.phase != "ready" or engine is None or index is None:
-            return False, {"status": self.phase}
+            return False, {"status": self.phase, "refresh": self._refresh_report()}
         encoders = await engine.ready()
         try:
             async with asyncio.timeout(self.settings.probe_seconds):
@@ -221,12 +283,30 @@ class Runtime:
             "modalities": list(engine.space.modalities),
             "encoders": {name: "ok" if answers else "silent" for name, answers in encoders.items()},
             "index": "ok" if index_answers else "silent",
+            "refresh": self._refresh_report(),
+        }
+
+    def _refresh_report(self) -> dict[str, object] | None:
+        """How far a refresh is, None where there is none."""
+        job = next(iter(unfinished(self)), None) if self._jobs is not None else None
+        if job is None:
+            return None
+        return {
+            "job": job.id,
+            "state": job.state,
+            "to": job.params["version"],
+            "done": job.done,
+            "total": job.total,
         }
 
     def exposition(self) -> bytes:
         """The metrics, with the gauges brought up to date."""
         if self._engine is not None:
             self._engine.measure()
+            self.metrics.connector.clear()
+            self.metrics.connector.labels(self.space.connector_version).set(1)
+        if self._jobs is not None:
+            self.metrics.measure_jobs(self._jobs.all())
         return self.metrics.exposition()
 
     async def close(self) -> None:
@@ -246,8 +326,3 @@ def runtime_of(request: Request) -> Runtime:
     """The runtime of the app that a request came to."""
     runtime: Runtime = request.app.state.runtime
     return runtime
-
-
-def _layout(space: UnifiedSpace) -> Layout:
-    natives = {space.space_of(m): space.encoder_of(m).dim for m in space.modalities}
-    return Layout(dim=space.dim, natives=natives, connector=space.connector_version)

@@ -15,9 +15,11 @@ import numpy as np
 
 from connectors.errors import IsthmusError
 from connectors.modality import MODALITIES, Modality
+from connectors.space import UnifiedSpace
 from service.bodies import QueryItem, SearchParams
 from service.diversity import diversified, without_duplicates
 from service.engine.media_input import MediaInput
+from service.engine.projection import project
 from service.entry import embed_inputs
 from service.errors import BatchFailed, InvalidRequest, ItemError, NotFound
 from service.index.protocol import Hit, StoredPoint
@@ -45,11 +47,12 @@ DIVERSE_HITS = 200
 async def resolve(
     runtime: Runtime,
     context: RequestContext,
+    space: UnifiedSpace,
     items: Sequence[QueryItem | tuple[MediaInput, float]],
     collection: str,
     seconds_left: float,
 ) -> list[QueryPart]:
-    """The parts of a query, given as JSON items or as uploaded media with weights.
+    """The parts of a query in `space`, given as JSON items or as uploaded media with weights.
 
     Raises `BatchFailed` telling of every item that cannot be used.
     """
@@ -65,12 +68,13 @@ async def resolve(
         if item.modality() is not None:
             inputs[i] = item.media_input(f"query[{i}]")
         elif item.vector is not None:
-            parts[i] = _given_vector(runtime, item, i)
+            parts[i] = _given_vector(space, item, i)
     stored_ids = {i: item.id for i, item in enumerate(items) if isinstance(item, QueryItem) and item.id}
-    for i, part in (await _stored_vectors(runtime, context, collection, stored_ids, weights)).items():
+    stored = await _stored_vectors(runtime, context, space, collection, stored_ids, weights)
+    for i, part in stored.items():
         parts[i] = part
     if inputs:
-        outcomes = await embed_inputs(runtime, context, list(inputs.values()), seconds_left)
+        outcomes = await embed_inputs(runtime, context, list(inputs.values()), seconds_left, space)
         for i, outcome in zip(inputs, outcomes, strict=True):
             if isinstance(outcome, IsthmusError):
                 parts[i] = outcome
@@ -83,12 +87,17 @@ async def resolve(
 
 
 async def search(
-    runtime: Runtime, context: RequestContext, parts: Sequence[QueryPart], params: SearchParams
+    runtime: Runtime,
+    context: RequestContext,
+    space: UnifiedSpace,
+    parts: Sequence[QueryPart],
+    params: SearchParams,
 ) -> list[Ranked]:
     """The hits asked for, best first.
 
     Each modality's hits are fetched so deep that nothing left in the index could come before what is
-    given: pages join into one ranking, whatever is left out of it on the way.
+    given: pages join into one ranking, whatever is left out of it on the way. Raises `CollectionConflict`
+    where the index no longer holds `space`, which the parts are in.
     """
     vector = combine(parts)
     targets: Sequence[Modality] = list(dict.fromkeys(params.target_modalities or MODALITIES))
@@ -110,13 +119,13 @@ async def search(
                         modality=target,
                         where=params.filter,
                         with_vectors=with_vectors or params.diversity is not None,
-                        connector=runtime.space.connector_version,
+                        connector=space.connector_version,
                     ),
                 )
                 for target in targets
             )
         )
-        scored = [_scored(runtime, parts, target, hits) for target, hits in zip(targets, found, strict=True)]
+        scored = [_scored(space, parts, target, hits) for target, hits in zip(targets, found, strict=True)]
         chosen, complete = select(scored, depth, params)
         if complete or len(chosen) >= wanted or depth >= MAX_DEPTH:
             if params.diversity is not None:
@@ -168,15 +177,15 @@ def check_depth(params: SearchParams, max_results: int) -> None:
 
 
 def _scored(
-    runtime: Runtime, parts: Sequence[QueryPart], target: Modality, hits: Sequence[Hit]
+    space: UnifiedSpace, parts: Sequence[QueryPart], target: Modality, hits: Sequence[Hit]
 ) -> list[Ranked]:
-    scores = score(runtime.space.calibration, parts, target, [hit.cosine for hit in hits])
+    scores = score(space.calibration, parts, target, [hit.cosine for hit in hits])
     return [Ranked(hit, value) for hit, value in zip(hits, scores, strict=True)]
 
 
-def _given_vector(runtime: Runtime, item: QueryItem, index: int) -> QueryPart | IsthmusError:
+def _given_vector(space: UnifiedSpace, item: QueryItem, index: int) -> QueryPart | IsthmusError:
     vector = np.asarray(item.vector, dtype=np.float32)
-    dim = runtime.space.dim
+    dim = space.dim
     norm = float(np.linalg.norm(vector))
     if vector.shape != (dim,) or not np.isfinite(norm) or norm == 0.0:
         return InvalidRequest(
@@ -190,6 +199,7 @@ def _given_vector(runtime: Runtime, item: QueryItem, index: int) -> QueryPart | 
 async def _stored_vectors(
     runtime: Runtime,
     context: RequestContext,
+    space: UnifiedSpace,
     collection: str,
     ids: dict[int, str],
     weights: Sequence[float],
@@ -203,10 +213,13 @@ async def _stored_vectors(
     parts: dict[int, QueryPart | IsthmusError] = {}
     for i, point_id in ids.items():
         point = by_id.get(point_id)
-        if point is None or point.unified is None:
+        if point is None or point.unified is None or point.native is None:
             parts[i] = NotFound(
                 f"there is no point {point_id!r} in collection {collection!r}", f"query[{i}].id"
             )
         else:
-            parts[i] = QueryPart(point.unified, weights[i], point.modality)
+            unified = point.unified
+            if point.payload.get("connector") != space.connector_version:
+                unified = project(space, point.modality, point.native[None])[0]
+            parts[i] = QueryPart(unified, weights[i], point.modality)
     return parts

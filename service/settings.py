@@ -74,6 +74,13 @@ class Settings(BaseSettings):
     sweep_seconds: float = Field(3600.0, gt=0, description="Time between two such sweeps")
     index_threads: int = Field(4, ge=1, description="Calls to the index that may run at once")
 
+    refresh_share: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="Share of its time that a refresh works; it rests in between for searches",
+    )
+
     max_body_bytes: int = Field(128 * MIB, ge=1, description="Largest request body")
     max_item_bytes: int = Field(100 * MIB, ge=1, description="Largest single file")
     max_items: int = Field(2048, ge=1, description="Most items in one request")

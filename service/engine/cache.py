@@ -1,7 +1,7 @@
 """Vectors of content seen before: identical content is embedded once.
 
-Holds `VectorCache`, least recently used out first, by content hash, modality, encoder fingerprint and
-connector version: a new encoder or connector never meets an old vector.
+Holds `VectorCache`, least recently used out first, by content hash, modality and encoder fingerprint: a new
+encoder never meets an old vector. A vector says which connector it is of; a new one projects it anew.
 """
 
 import threading
@@ -19,7 +19,6 @@ class CacheKey:
     sha256: str
     modality: Modality
     encoder: str
-    connector: str
 
 
 class VectorCache:

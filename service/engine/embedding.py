@@ -23,12 +23,13 @@ class Stages:
 class Vectors:
     """The native [d] and unified [D] vector of one item, float32, L2-normalised.
 
-    `tokens` is the length of a text in tokens, 0 for other media.
+    `tokens` is the length of a text in tokens, 0 for other media; `connector` is what gave `unified`.
     """
 
     native: Vector
     unified: Vector
     tokens: int
+    connector: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeAlias, TypeVar
 
@@ -28,6 +28,7 @@ from service.engine.embedding import Embedding, Stages, Vectors
 from service.engine.flights import Flights
 from service.engine.media_input import MediaInput
 from service.engine.probes import probe_media
+from service.engine.projection import project_anew
 from service.engine.replicas import Replica, devices_meant, replicas_of
 from service.engine.worker import EncoderWorker, Matrix
 from service.errors import EncoderFailed, Overloaded
@@ -70,7 +71,6 @@ class Engine:
         self.cache = VectorCache(settings.cache_items)
         self.admission = Admission(settings.queue_items, settings.queue_bytes)
         self._settings = settings
-        self._connector = space.connector_version  # a hash over all heads: not for every item anew
         self._metrics = metrics
         self._limits = Limits(max_bytes=settings.max_item_bytes)
         self._pool = DecodePool(settings.decode_threads or available_cores())
@@ -110,12 +110,19 @@ class Engine:
         engine._supervisor = asyncio.create_task(engine._supervise())
         return engine
 
-    async def embed(self, items: Sequence[MediaInput], seconds_left: float) -> list[Embedding | IsthmusError]:
+    def adopt(self, space: UnifiedSpace) -> None:
+        """Project with other connectors from now on; the encoders are the same."""
+        self.space = space
+
+    async def embed(
+        self, items: Sequence[MediaInput], seconds_left: float, space: UnifiedSpace | None = None
+    ) -> list[Embedding | IsthmusError]:
         """Embed the items of one request: for each its embedding, or what is wrong with it.
 
-        Raises `Overloaded` where there is no room for all of them. Cancelling it takes its items out of
-        every queue.
+        All unified vectors are of one connector: that of `space`, or the one in use. Raises `Overloaded`
+        where there is no room for all of them. Cancelling it takes its items out of every queue.
         """
+        space = space or self.space
         lanes = [(self._lane(item.likely_modality()), item.size) for item in items]
         self.admission.enter(lanes, seconds_left)
         flow = object()
@@ -126,8 +133,8 @@ class Engine:
             for item, (lane, _) in zip(items, lanes, strict=True)
         )
         if len(items) == 1:
-            return [await next(one_by_one)]
-        return await asyncio.gather(*one_by_one)
+            return [_under(space, await next(one_by_one))]
+        return [_under(space, each) for each in await asyncio.gather(*one_by_one)]
 
     def refusal(self, modality: Modality) -> Overloaded | None:
         """Why nothing of this modality can be taken now, or None where it can."""
@@ -224,13 +231,22 @@ class Engine:
         if not isinstance(item.content, str) or "text" not in self.space.modalities:
             return None
         key = self._key("text", item.read())
-        vectors = self.cache.get(key)
+        vectors = self._look_up(key)
         return None if vectors is None else self._embedding(key, TEXT_MIME, vectors, Stages(), True)
 
     def _key(self, modality: Modality, data: bytes) -> CacheKey:
         encoder = self.space.encoder_of(modality)
         digest = hashlib.sha256(data).hexdigest()
-        return CacheKey(digest, modality, encoder.fingerprint, self._connector)
+        return CacheKey(digest, modality, encoder.fingerprint)
+
+    def _look_up(self, key: CacheKey) -> Vectors | None:
+        """Vectors of content seen before, under the connector in use."""
+        space, vectors = self.space, self.cache.get(key)
+        if vectors is None or vectors.connector == space.connector_version:
+            return vectors
+        vectors = project_anew(space, key.modality, vectors)
+        self.cache.put(key, vectors)
+        return vectors
 
     def _decode(self, item: MediaInput) -> Decoded:
         """Read, tell, look up, decode and prepare one item. Runs in the decode pool."""
@@ -241,7 +257,7 @@ class Engine:
             kind = sniff(data, item.name, item.content_type)
             mime, modality = kind.mime, item.modality or kind.modality
         key = self._key(modality or "text", data)
-        vectors = self.cache.get(key)
+        vectors = self._look_up(key)
         if vectors is not None:
             return Decoded(key, mime, vectors)
         media = self.space.decode(key.modality, data, name=item.name, limits=self._limits)
@@ -252,12 +268,20 @@ class Engine:
         started = time.perf_counter()
         return Timed(self._decode(item), waited=0.0, took=time.perf_counter() - started)
 
-    def _encode(self, replica: Replica, batch: Sequence[Prepared]) -> tuple[Matrix, Matrix]:
+    def _encode(self, replica: Replica, batch: Sequence[Prepared]) -> tuple[Matrix, Matrix, str]:
         """Encoder and connector head in one go, on the worker's thread."""
+        space = self.space
         native = replica.encode(batch)
-        unified = self.space.project(batch[0].modality, native)
-        return native.numpy(), unified.numpy()
+        unified = space.project(batch[0].modality, native)
+        return native.numpy(), unified.numpy(), space.connector_version
 
 
 def _is_short(item: MediaInput) -> bool:
     return isinstance(item.content, str) and len(item.content) <= INLINE_CHARACTERS
+
+
+def _under(space: UnifiedSpace, outcome: Embedding | IsthmusError) -> Embedding | IsthmusError:
+    """An embedding with its unified vector in `space`."""
+    if isinstance(outcome, IsthmusError) or outcome.vectors.connector == space.connector_version:
+        return outcome
+    return replace(outcome, vectors=project_anew(space, outcome.modality, outcome.vectors))

@@ -30,8 +30,9 @@ from service.errors import EncoderFailed, Unavailable
 log = logging.getLogger("isthmus.engine")
 
 Matrix = npt.NDArray[np.float32]
-Encode = Callable[[Replica, Sequence[Prepared]], tuple[Matrix, Matrix]]
-"""Prepared items of one modality -> native [n, d] and unified [n, D] vectors, by one copy of the encoder."""
+Encode = Callable[[Replica, Sequence[Prepared]], tuple[Matrix, Matrix, str]]
+"""Prepared items of one modality -> native [n, d] and unified [n, D] vectors, by one copy of the encoder, and
+the version of the connector."""
 
 SPEED_WEIGHT = 0.2
 """Weight of the latest batch in the measured seconds a row takes."""
@@ -182,7 +183,7 @@ class EncoderWorker:
     def _run(self, replica: Replica, jobs: list[Job]) -> None:
         started = time.perf_counter()
         try:
-            native, unified = self._encode(replica, [job.prepared for job in jobs])
+            native, unified, connector = self._encode(replica, [job.prepared for job in jobs])
         except Exception as error:
             self._run_split(replica, jobs, error)
             return
@@ -191,7 +192,7 @@ class EncoderWorker:
         encoded = [
             Encoded(
                 # Copies: a row must not keep its whole batch in memory.
-                Vectors(native[i].copy(), unified[i].copy(), _tokens(job.prepared)),
+                Vectors(native[i].copy(), unified[i].copy(), _tokens(job.prepared), connector),
                 waited=started - job.entered,
                 took=took,
             )

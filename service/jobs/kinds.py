@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from service.jobs.refresh import RefreshJob
 from service.jobs.work import JobKind
 
 if TYPE_CHECKING:
@@ -13,4 +14,4 @@ def job_kinds(runtime: "Runtime") -> Sequence[JobKind]:
     """Every kind, over the loaded runtime it works with."""
     from service.ingest.job import IngestJob  # which needs the runtime's module
 
-    return (IngestJob(runtime),)
+    return (RefreshJob(runtime), IngestJob(runtime))

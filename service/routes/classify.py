@@ -66,14 +66,15 @@ async def classify(request: Request) -> Response:
     async def work() -> dict[str, Any]:
         left = seconds_left(request, runtime.settings.request_timeout)
         query = QueryItem.model_construct(**body.item.model_dump(), weight=1.0, vector=None)
-        (part,) = await resolve(runtime, context, [query], body.collection, left)
-        outcomes = await embed_inputs(runtime, context, texts, left)
+        space = runtime.space
+        (part,) = await resolve(runtime, context, space, [query], body.collection, left)
+        outcomes = await embed_inputs(runtime, context, texts, left, space)
         errors = [ItemError(i, each) for i, each in enumerate(outcomes) if isinstance(each, IsthmusError)]
         if errors:
             raise BatchFailed(errors, "labels")
         labels = [each.vectors.unified for each in outcomes if isinstance(each, Embedding)]
         cosines = np.stack(labels).astype(np.float64) @ part.vector
-        probabilities = softmax(cosines * _scale(runtime.space.calibration, part.modality))
+        probabilities = softmax(cosines * _scale(space.calibration, part.modality))
         best_first = np.argsort(-cosines, kind="stable")
         return {
             "labels": [

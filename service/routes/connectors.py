@@ -1,20 +1,42 @@
-"""`GET /connectors`: what brings the spaces together, and which encoders it was made for."""
+"""`/connectors`: what brings the spaces together, what else could, and the switch between them."""
 
-from typing import Any
+import asyncio
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from connectors.connector import Connector
+from connectors.connector import MANIFEST_FILE, WEIGHTS_FILE, Connector
+from connectors.errors import IsthmusError
+from service.connector_store import CALIBRATION_FILE, Release
+from service.engine.media_input import MediaInput
+from service.errors import InvalidRequest
+from service.jobs.refresh import activate
+from service.jobs.reply import job_reply
 from service.json_reply import JsonReply
 from service.openapi import example_reply
-from service.runtime import runtime_of
+from service.request_reader import read_form
+from service.routes.jobs import JOB
+from service.runtime import Runtime, runtime_of
 
-router = APIRouter(tags=["connectors"])
+router = APIRouter(prefix="/connectors", tags=["connectors"])
 
+FILES = (WEIGHTS_FILE, MANIFEST_FILE, CALIBRATION_FILE)
+RELEASE = {
+    "version": "exmcr-3f1a9c04d2b7",
+    "origin": "published",
+    "active": False,
+    "former": True,
+    "calibrated": False,
+    "created": "2026-01-31T12:00:00.000+00:00",
+    "connectors": ["exmcr-09b2f6a1c3d4", "exmcr-77c0aa41e2f0"],
+}
 REPLY = {
     "active": "exmcr-3f1a9c04d2b7",
+    "former": "exmcr-b07c04173b71",
     "bundle": "compact",
     "dim": 512,
     "spaces": {"clip": ["text", "image"], "clap": ["audio"], "ulip": ["point_cloud"]},
@@ -29,28 +51,130 @@ REPLY = {
             "metrics": {},
         }
     ],
+    "available": [RELEASE],
+}
+UPLOAD = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "files": {"type": "array", "items": {"type": "string", "format": "binary"}}
+                    },
+                }
+            }
+        },
+    }
 }
 
 
-@router.get("/connectors", summary="Connectors in use", responses=example_reply(REPLY))
+@router.get("", summary="Connectors in use, and those there are", responses=example_reply(REPLY))
 async def list_connectors(request: Request) -> Response:
-    """The version that makes unified vectors now, and the connectors it consists of."""
-    space = runtime_of(request).space
+    """The version that makes unified vectors now, the connectors it consists of, and every release there is.
+
+    `former` is the version before it: activate that to go back. A release that is not `calibrated` ranks by
+    the calibration of the one it was published onto.
+    """
+    runtime = runtime_of(request)
+    space = runtime.space
     spaces: dict[str, list[str]] = {}
     for modality in space.modalities:
         spaces.setdefault(space.space_of(modality), []).append(modality)
+    releases = await asyncio.to_thread(runtime.connectors.all)
+    former = (await asyncio.to_thread(runtime.connectors.active)).former
     return JsonReply(
         {
             "active": space.connector_version,
+            "former": former,
             "bundle": space.name,
             "dim": space.dim,
             "spaces": spaces,
             "connectors": [_reply(connector) for connector in space.connectors],
+            "available": [_release(each, space.connector_version, former) for each in releases],
         }
     )
+
+
+@router.post(
+    "",
+    summary="Publish a connector",
+    status_code=201,
+    responses=example_reply(RELEASE, status=201),
+    openapi_extra=UPLOAD,
+)
+async def publish_connector(
+    request: Request,
+    onto: Annotated[
+        str | None, Query(description="The release it is added to; the active one if unset")
+    ] = None,
+) -> Response:
+    """Add a connector as `isthmus train` writes it: the files `connector.safetensors` and `manifest.json`.
+
+    It takes the place of the connector for the same leaf in the release `onto`; the others stay. Nothing is
+    served with it before it is activated. `calibration.json` may come with it.
+    """
+    runtime = runtime_of(request)
+    runtime.check_ready()
+    async with read_form(request, len(FILES)) as form:
+        release = await asyncio.to_thread(_publish, runtime, form.media, onto)
+    return JsonReply(_release(release, runtime.space.connector_version, None), 201)
+
+
+@router.post(
+    "/{version}/activate",
+    summary="Switch to a connector",
+    status_code=202,
+    responses=example_reply(JOB, status=202),
+)
+async def activate_connector(request: Request, version: str) -> Response:
+    """Project every stored point anew and switch to the result at once. Gives the job that does it.
+
+    Reads and writes go on. What was served before is kept: activating it goes back, and costs what was
+    written since. A connector for other encoders is refused (409): native vectors are not theirs.
+    """
+    runtime = runtime_of(request)
+    runtime.check_ready()
+    job = await activate(runtime, version)
+    headers = {"location": f"/jobs/{job.id}"}
+    return JsonReply(job_reply(job, runtime.jobs.rate(job.id)), 202, headers)
+
+
+def _publish(runtime: Runtime, files: list[MediaInput], onto: str | None) -> Release:
+    given = {file.filename: file for file in files if file.filename is not None}
+    unknown = sorted(set(given) - set(FILES))
+    missing = sorted({WEIGHTS_FILE, MANIFEST_FILE} - set(given))
+    if unknown or missing or len(given) != len(files):
+        raise InvalidRequest(
+            f"a connector is the files {WEIGHTS_FILE} and {MANIFEST_FILE}, and {CALIBRATION_FILE} where "
+            f"there is one; this has {', '.join(sorted(given)) or 'none'}",
+            "files",
+        )
+    store = runtime.connectors
+    with tempfile.TemporaryDirectory(prefix="isthmus-publish-") as folder:
+        for name, file in given.items():
+            (Path(folder) / name).write_bytes(file.read())
+        try:
+            return store.publish([Path(folder)], store.find(onto or runtime.space.connector_version))
+        except IsthmusError as error:
+            error.message = error.message.replace(f"{folder}/", "")
+            raise
 
 
 def _reply(connector: Connector) -> dict[str, Any]:
     manifest = connector.manifest
     shown = {"method", "base", "dim", "heads", "created", "metrics", "seed"}
     return {"version": connector.version, **manifest.model_dump(mode="json", include=shown)}
+
+
+def _release(release: Release, active: str, former: str | None) -> dict[str, Any]:
+    return {
+        "version": release.version,
+        "origin": release.origin,
+        "active": release.version == active,
+        "former": release.version == former,
+        "calibrated": release.calibrated,
+        "created": release.created,
+        "connectors": [each.version for each in release.manifests],
+    }

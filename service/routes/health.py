@@ -29,13 +29,15 @@ async def livez() -> Response:
             "modalities": ["text", "image", "audio", "point_cloud"],
             "encoders": {"clip": "ok", "clap": "ok", "ulip": "ok"},
             "index": "ok",
+            "refresh": None,
         }
     ),
 )
 async def readyz(request: Request) -> Response:
     """200 if every encoder embedded something in the last seconds, or a probe now, and the index answers.
 
-    503 while loading or draining, and when any of them is silent.
+    503 while loading or draining, and when any of them is silent. `refresh` tells how far the switch to
+    another connector is, null where none is under way; requests are answered meanwhile.
     """
     ready, report = await runtime_of(request).health()
     return JsonReply(report, 200 if ready else 503, {} if ready else {"retry-after": "2"})

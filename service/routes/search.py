@@ -8,6 +8,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from connectors.space import UnifiedSpace
 from service.answering import answer_within
 from service.bodies import FormSearchParams, QueryItem, SearchBody, SearchParams
 from service.engine.media_input import MediaInput
@@ -101,11 +102,11 @@ async def _search(
     settings, context = runtime.settings, context_of(request)
     check_depth(params, settings.max_results)
 
-    async def work() -> dict[str, Any]:
+    async def work(space: UnifiedSpace) -> dict[str, Any]:
         left = seconds_left(request, settings.request_timeout)
-        parts = await resolve(runtime, context, query, params.collection, left)
+        parts = await resolve(runtime, context, space, query, params.collection, left)
         hits = []
-        for ranked in await search(runtime, context, parts, params):
+        for ranked in await search(runtime, context, space, parts, params):
             reply = point_reply(ranked.hit.point, params.collection, params.with_vectors)
             reply |= {"score": ranked.score, "cosine": ranked.hit.cosine}
             if params.group_by is not None:
@@ -115,7 +116,7 @@ async def _search(
             hits.append(reply)
         return {"hits": hits, "timing_ms": context.milliseconds()}
 
-    return JsonReply(await answer_within(request, settings.request_timeout, work()))
+    return JsonReply(await answer_within(request, settings.request_timeout, runtime.in_one_space(work)))
 
 
 def _form_params(form: Form) -> FormSearchParams:

@@ -130,22 +130,27 @@ def load(model: str, weights: object = None, **options: object) -> TinyEncoder:
     return TinyEncoder(model)
 
 
-def write_bundle(directory: Path) -> Path:
+def write_connector(directory: Path, leaf: str, seed: int, encoders: dict[str, str] | None = None) -> Path:
+    """A connector of one leaf with a random linear head, other weights for every seed."""
+    torch.manual_seed(seed)
+    head = Linear(DIMS[leaf], DIMS["clip"])
+    nn.init.normal_(head.weight)
+    manifest = ConnectorManifest(
+        method="exmcr",
+        base="clip",
+        dim=DIMS["clip"],
+        heads={"clip/text": [], "clip/image": [], f"{leaf}/{TOWERS[leaf][0]}": ["head"]},
+        projectors={"head": head.spec},
+        encoders=encoders or {},
+    )
+    return Connector(manifest, {"head": head}).save(directory)
+
+
+def write_bundle(directory: Path, seed: int = 0) -> Path:
     """A bundle of these encoders: a base space and two leaves with a linear head each."""
     directory.mkdir(parents=True, exist_ok=True)
     for leaf in ("clap", "ulip"):
-        torch.manual_seed(DIMS[leaf])
-        head = Linear(DIMS[leaf], DIMS["clip"])
-        nn.init.normal_(head.weight)
-        manifest = ConnectorManifest(
-            method="exmcr",
-            base="clip",
-            dim=DIMS["clip"],
-            heads={"clip/text": [], "clip/image": [], f"{leaf}/{TOWERS[leaf][0]}": ["head"]},
-            projectors={"head": head.spec},
-            encoders={},
-        )
-        Connector(manifest, {"head": head}).save(directory / f"exmcr-{leaf}")
+        write_connector(directory / f"exmcr-{leaf}", leaf, DIMS[leaf] + seed)
     encoders = "\n".join(f'[encoders.{space}]\nname = "{FAMILY}/{space}"' for space in DIMS)
     serve = "\n".join(f'{modality} = "{space}"' for space, towers in TOWERS.items() for modality in towers)
     (directory / "bundle.toml").write_text(

@@ -7,10 +7,10 @@ from service.engine.embedding import Vectors
 
 
 def key(name: str) -> CacheKey:
-    return CacheKey(name, "text", "sha256:encoder", "exmcr-1")
+    return CacheKey(name, "text", "sha256:encoder")
 
 
-VECTORS = Vectors(np.zeros(2, np.float32), np.zeros(2, np.float32), tokens=3)
+VECTORS = Vectors(np.zeros(2, np.float32), np.zeros(2, np.float32), tokens=3, connector="exmcr-1")
 
 
 def test_the_least_recently_used_goes_first() -> None:
@@ -30,7 +30,7 @@ def test_a_cache_of_nothing_keeps_nothing() -> None:
     assert cache.get(key("a")) is None
 
 
-def test_another_connector_does_not_meet_old_vectors() -> None:
+def test_another_encoder_does_not_meet_old_vectors() -> None:
     cache = VectorCache(2)
     cache.put(key("a"), VECTORS)
-    assert cache.get(CacheKey("a", "text", "sha256:encoder", "exmcr-2")) is None
+    assert cache.get(CacheKey("a", "text", "sha256:other")) is None

@@ -9,9 +9,9 @@ from service.engine.cache import CacheKey, VectorCache
 from service.engine.embedding import Vectors
 from service.engine.flights import Flights
 
-KEY = CacheKey("0" * 64, "text", "encoder", "connector")
+KEY = CacheKey("0" * 64, "text", "encoder")
 VECTOR = np.ones(4, np.float32)
-ENCODED = Encoded(Vectors(VECTOR, VECTOR, 3), waited=0.1, took=0.2)
+ENCODED = Encoded(Vectors(VECTOR, VECTOR, 3, "connector"), waited=0.1, took=0.2)
 
 
 class Jobs:
