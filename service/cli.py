@@ -28,7 +28,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "restore": ("service.commands.store", "Bring a backup into a new data directory"),
     "export": ("service.commands.store", "Write a collection to a Parquet file"),
     "import": ("service.commands.store", "Read a Parquet file into a collection"),
-    "connectors": ("training.commands", "Import connectors"),
+    "connectors": ("service.commands.connectors", "Publish, activate, list and import connectors"),
     "bundle": ("service.commands.bundle", "Build, verify and list bundles"),
 }
 """Commands that live elsewhere: the module of each, and its one line of help."""
@@ -107,11 +107,18 @@ def command_line(called: str) -> typer.Typer:
     return app
 
 
+def publish_trained(directory: Path, target: str) -> str:
+    """Publish what `isthmus train` made to a service or a data directory; gives the release's version."""
+    from service.publishing import target_of
+
+    return target_of(target).publish([directory])
+
+
 def main() -> None:
     """The entry point of `isthmus`."""
     app = command_line(next(iter(sys.argv[1:]), ""))
     try:
-        app()
+        app(obj=publish_trained)
     except IsthmusError as error:
         typer.echo(f"error: {error.message}", err=True)
         sys.exit(1)

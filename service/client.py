@@ -17,6 +17,8 @@ import httpx
 
 from connectors.errors import IsthmusError
 
+CONNECTOR_FILES = ("connector.safetensors", "manifest.json", "calibration.json")
+
 
 class RequestFailed(IsthmusError):
     """The service refused a request. `status`, `body` and `retry_after` (seconds) are its reply's."""
@@ -161,6 +163,29 @@ class Client:
             if reply.is_error:
                 reply.read()
             return receive_backup(_checked(reply).iter_bytes(CHUNK), Path(target))
+
+    def connectors(self) -> dict[str, Any]:
+        """The connectors in use and every release there is; see `GET /connectors`."""
+        found: dict[str, Any] = _checked(self._http.get("/connectors")).json()
+        return found
+
+    def publish_connector(self, directory: Path, onto: str | None = None) -> dict[str, Any]:
+        """Publish a connector directory; gives the release."""
+        names = [name for name in CONNECTOR_FILES if (directory / name).is_file()]
+        files = [("files", (name, (directory / name).read_bytes())) for name in names]
+        params = {} if onto is None else {"onto": onto}
+        release: dict[str, Any] = _checked(self._http.post("/connectors", files=files, params=params)).json()
+        return release
+
+    def activate_connector(self, version: str) -> dict[str, Any]:
+        """Begin to switch to a release; gives the job."""
+        job: dict[str, Any] = _checked(self._http.post(f"{_path('connectors', version)}/activate")).json()
+        return job
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        """A job as it is now."""
+        job: dict[str, Any] = _checked(self._http.get(_path("jobs", job_id))).json()
+        return job
 
     def _form(
         self, path: str, files: Sequence[str | Path], texts: Sequence[str], fields: dict[str, Any]

@@ -63,6 +63,18 @@ class Release:
     created: str | None = None
     encoders: Mapping[str, str] | None = None
 
+    def reply(self, active: str, former: str | None) -> dict[str, Any]:
+        """A release as it is listed."""
+        return {
+            "version": self.version,
+            "origin": self.origin,
+            "active": self.version == active,
+            "former": self.version == former,
+            "calibrated": self.calibrated,
+            "created": self.created,
+            "connectors": [each.version for each in self.manifests],
+        }
+
     def load(self, space: UnifiedSpace) -> UnifiedSpace:
         """The space these connectors make of another one's encoders.
 

@@ -223,8 +223,13 @@ LOSES = 3
 """Exit status of `train` where a closed form does better than what was trained."""
 
 
+Publish = Callable[[Path, str], str]
+"""Publishes a connector directory to what the user named; gives the version. The command line brings it."""
+
+
 @app.command()
 def train(
+    context: typer.Context,
     recipe: Annotated[str, typer.Argument(help="A .toml or .yaml recipe")],
     output: Annotated[Path, typer.Option(help="Connector directory to make")],
     pseudo_pairs: Annotated[
@@ -234,6 +239,9 @@ def train(
         str | None, typer.Option(help="cpu, cuda, ...; by default cuda if there is one")
     ] = None,
     allow_worse: Annotated[bool, typer.Option(help="Succeed even where a closed form does better")] = False,
+    publish: Annotated[
+        str | None, typer.Option(metavar="TARGET", help="Publish it to a service's URL, or a data directory")
+    ] = None,
 ) -> None:
     """Train a connector from feature sets, and measure it beside its closed-form baselines.
 
@@ -270,6 +278,11 @@ def train(
         )
         if not allow_worse:
             raise typer.Exit(LOSES)
+    if publish is not None:
+        to: Publish = context.obj
+        with explained():
+            version = to(output, publish)
+        stderr.print(f"published to {escape(publish)}; activate it as {version}", highlight=False)
 
 
 @connectors_app.command("import")

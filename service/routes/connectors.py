@@ -92,7 +92,7 @@ async def list_connectors(request: Request) -> Response:
             "dim": space.dim,
             "spaces": spaces,
             "connectors": [_reply(connector) for connector in space.connectors],
-            "available": [_release(each, space.connector_version, former) for each in releases],
+            "available": [each.reply(space.connector_version, former) for each in releases],
         }
     )
 
@@ -119,7 +119,7 @@ async def publish_connector(
     runtime.check_ready()
     async with read_form(request, len(FILES)) as form:
         release = await asyncio.to_thread(_publish, runtime, form.media, onto)
-    return JsonReply(_release(release, runtime.space.connector_version, None), 201)
+    return JsonReply(release.reply(runtime.space.connector_version, None), 201)
 
 
 @router.post(
@@ -166,15 +166,3 @@ def _reply(connector: Connector) -> dict[str, Any]:
     manifest = connector.manifest
     shown = {"method", "base", "dim", "heads", "created", "metrics", "seed"}
     return {"version": connector.version, **manifest.model_dump(mode="json", include=shown)}
-
-
-def _release(release: Release, active: str, former: str | None) -> dict[str, Any]:
-    return {
-        "version": release.version,
-        "origin": release.origin,
-        "active": release.version == active,
-        "former": release.version == former,
-        "calibrated": release.calibrated,
-        "created": release.created,
-        "connectors": [each.version for each in release.manifests],
-    }

@@ -1,0 +1,220 @@
+"""What switching connectors costs a service: points a second, and what searches feel of it.
+
+    python benchmarks/refresh.py [--points 100000] [--quick] [--json]
+
+The server is `isthmus serve` with the compact bundle in a process of its own, over points of every modality.
+A second connector, the bundle's with a little noise on its weights, is published and activated while texts
+are searched for in a closed loop; then it is rolled back. Latencies are those of the same loop before,
+during and after, in one run.
+"""
+
+# ruff: noqa: E402
+import sys
+from pathlib import Path
+
+sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != Path(__file__).parent]
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import numpy as np
+import torch
+
+from connectors.bundle import bundle_directory, load_bundle, read_manifest
+from connectors.connector import load_connector
+from connectors.space import UnifiedSpace
+from service.engine.projection import project
+from service.index.edge_engine import EdgeEngine
+from service.index.protocol import Point
+from service.index.vector_index import VectorIndex
+from service.serving import layout_of
+
+BUNDLE = "compact"
+CLIENTS = 2
+START_SECONDS = 300
+WORDS = ["dog", "cat", "car", "rain", "bell", "train", "bird", "door", "ship", "storm", "chair", "lamp"]
+
+
+def fill(space: UnifiedSpace, folder: Path, count: int) -> None:
+    """An index of random native vectors of every modality, as their connector projects them."""
+    rng = np.random.default_rng(0)
+    with VectorIndex(EdgeEngine(folder / "index"), layout_of(space)) as index:
+        for start in range(0, count, 1024):
+            points = []
+            for modality in space.modalities:
+                dim = space.encoder_of(modality).dim
+                native = rng.standard_normal((min(1024, count - start) // 4, dim)).astype(np.float32)
+                native /= np.linalg.norm(native, axis=1, keepdims=True)
+                for i, unified in enumerate(project(space, modality, native)):
+                    name = f"{modality}/{start + i}"
+                    payload = {"metadata": {"number": i}, "connector": space.connector_version}
+                    points.append(
+                        Point(name, modality, space.space_of(modality), unified, native[i], payload)
+                    )
+            index.upsert("default", points, space.connector_version)
+        index.engine.settle(index.engine.current()["default"].name)
+
+
+def noisy(directory: Path, target: Path) -> Path:
+    """A copy of a connector with noise on its weights."""
+    connector = load_connector(directory)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in connector.parameters():
+            parameter += 0.01 * parameter.abs().mean() * torch.randn_like(parameter)
+    connector.manifest.weights_sha256 = ""
+    return connector.save(target)
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[httpx.Client]:
+    """A real server over a data directory, and a client for it."""
+    command = [sys.executable, "-m", "service.cli", "serve", "--port", "0", "--bundle", BUNDLE]
+    log = folder / "log"
+    with log.open("w") as output:
+        process = subprocess.Popen([*command, "--data-dir", str(folder)], stderr=output)
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while "listening on " not in log.read_text():
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"the server did not start: {log.read_text()}")
+            time.sleep(0.1)
+        url = log.read_text().split("listening on ")[1].split()[0]
+        with httpx.Client(base_url=url, timeout=START_SECONDS) as client:
+            while client.get("/readyz").status_code != 200:
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError(f"the server is not ready: {log.read_text()}")
+                time.sleep(0.1)
+            yield client
+    finally:
+        process.terminate()
+        process.wait()
+
+
+class Searchers:
+    """Clients that search in a closed loop, from `with` to its end; `took` are milliseconds."""
+
+    def __init__(self, url: str) -> None:
+        self.took: list[float] = []
+        self.failed = 0
+        self._url = url
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._search, args=(each,)) for each in range(CLIENTS)]
+
+    def __enter__(self) -> "Searchers":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def percentile(self, q: float) -> float:
+        """A percentile of the latencies, in ms."""
+        return float(np.percentile(self.took, q))
+
+    def _search(self, seed: int) -> None:
+        choose = np.random.default_rng(seed)
+        with httpx.Client(base_url=self._url, timeout=START_SECONDS) as client:
+            while not self._stop.is_set():
+                text = " ".join(choose.choice(WORDS, 3))
+                began = time.perf_counter()
+                reply = client.post("/search", json={"query": [{"text": text}], "limit": 10})
+                self.took.append((time.perf_counter() - began) * 1e3)
+                self.failed += not (reply.status_code == 200 and len(reply.json()["hits"]) == 10)
+
+
+def activate(client: httpx.Client, version: str) -> dict[str, float]:
+    """Switch and wait; gives the job's result."""
+    job = client.post(f"/connectors/{version}/activate").raise_for_status().json()
+    while job["state"] not in ("done", "failed", "cancelled"):
+        time.sleep(0.1)
+        job = client.get(f"/jobs/{job['id']}").json()
+    if job["state"] != "done":
+        raise RuntimeError(f"{version} was not activated: {job}")
+    result: dict[str, float] = job["result"]
+    return result
+
+
+def publish(client: httpx.Client, folder: Path) -> str:
+    """The bundle's connectors with noise, as one release."""
+    bundle = bundle_directory(BUNDLE)
+    manifest = read_manifest(bundle)
+    onto = None
+    for number, path in enumerate(manifest.connectors[manifest.default]):
+        made = noisy(bundle / path, folder / f"noisy-{number}")
+        files = [("files", (file.name, file.read_bytes())) for file in made.iterdir()]
+        reply = client.post("/connectors", files=files, params={"onto": onto} if onto else {})
+        onto = reply.raise_for_status().json()["version"]
+    assert onto is not None
+    return onto
+
+
+def measure(count: int, seconds: float) -> Iterator[dict[str, object]]:
+    """The rows of the table."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        fill(load_bundle(BUNDLE), folder, count)
+        with serving(folder) as client:
+            url = str(client.base_url)
+            first, second = client.get("/connectors").json()["active"], publish(client, folder)
+            with Searchers(url):  # warms up what is there to warm up
+                time.sleep(seconds / 2)
+            with Searchers(url) as before:
+                time.sleep(seconds)
+            with Searchers(url) as during:
+                done = activate(client, second)
+            with Searchers(url) as after:
+                time.sleep(seconds)
+            with Searchers(url) as back:
+                returned = activate(client, first)
+    yield row("points", done["points"], "")
+    yield row("of these projected", done["projected"], "")
+    yield row("refreshed", done["points"] / done["seconds"], "points/s")
+    yield row("rolled back, nothing written since", returned["seconds"], "s")
+    for title, loop in (("before", before), ("during", during), ("after", after)):
+        yield row(f"search p50 {title}", loop.percentile(50), "ms")
+        yield row(f"search p99 {title}", loop.percentile(99), "ms")
+    ratio = during.percentile(99) / before.percentile(99)
+    yield row("search p99, during / before", ratio, "x") | {"goal": "<= 2", "holds": ratio <= 2}
+    yield row("searches during the refresh", len(during.took), "")
+    failed = before.failed + during.failed + after.failed + back.failed
+    yield row("failed searches", failed, "") | {"goal": "0", "holds": failed == 0}
+
+
+def row(name: str, value: float, unit: str) -> dict[str, object]:
+    """A row of the table."""
+    return {"name": name, "value": round(value, 3), "unit": unit}
+
+
+def main() -> None:
+    """Measure, and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--points", type=int, default=100_000)
+    parser.add_argument("--quick", action="store_true", help="4,000 points")
+    parser.add_argument("--json", action="store_true", help="one JSON object on the last line")
+    options = parser.parse_args()
+    load = os.getloadavg()[0]
+    rows = list(measure(4_000 if options.quick else options.points, 4 if options.quick else 15))
+    print(f"{os.cpu_count()} cores, load {load:.1f} at the start, {CLIENTS} clients that search")
+    for each in rows:
+        goal = f"{each.get('goal', ''):6} {each.get('holds', '')}"
+        print(f"{each['name']:40} {each['value']:12,.2f} {each['unit']:9} {goal}")
+    if options.json:
+        machine = {"cores": os.cpu_count(), "platform": platform.platform(), "load": load}
+        print(json.dumps({"benchmark": "refresh", "machine": machine, "rows": rows}))
+
+
+if __name__ == "__main__":
+    main()
