@@ -12,12 +12,10 @@ during and after, in one run.
 import sys
 from pathlib import Path
 
-sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != Path(__file__).parent]
+# Started as a script, this file's folder comes first in the path and would hide the package it measures.
+HERE = Path(__file__).resolve().parent
+sys.path[:] = [str(HERE.parent), *(entry for entry in sys.path if Path(entry).resolve() != HERE)]
 
-import argparse
-import json
-import os
-import platform
 import subprocess
 import tempfile
 import threading
@@ -29,6 +27,7 @@ import httpx
 import numpy as np
 import torch
 
+from benchmarks._rows import Row, at_most, machine, parser, publish
 from connectors.bundle import bundle_directory, load_bundle, read_manifest
 from connectors.connector import load_connector
 from connectors.space import UnifiedSpace
@@ -147,7 +146,7 @@ def activate(client: httpx.Client, version: str) -> dict[str, float]:
     return result
 
 
-def publish(client: httpx.Client, folder: Path) -> str:
+def publish_noisy(client: httpx.Client, folder: Path) -> str:
     """The bundle's connectors with noise, as one release."""
     bundle = bundle_directory(BUNDLE)
     manifest = read_manifest(bundle)
@@ -161,14 +160,14 @@ def publish(client: httpx.Client, folder: Path) -> str:
     return onto
 
 
-def measure(count: int, seconds: float) -> Iterator[dict[str, object]]:
+def measure(count: int, seconds: float) -> Iterator[Row]:
     """The rows of the table."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         fill(load_bundle(BUNDLE), folder, count)
         with serving(folder) as client:
             url = str(client.base_url)
-            first, second = client.get("/connectors").json()["active"], publish(client, folder)
+            first, second = client.get("/connectors").json()["active"], publish_noisy(client, folder)
             with Searchers(url):  # warms up what is there to warm up
                 time.sleep(seconds / 2)
             with Searchers(url) as before:
@@ -179,41 +178,28 @@ def measure(count: int, seconds: float) -> Iterator[dict[str, object]]:
                 time.sleep(seconds)
             with Searchers(url) as back:
                 returned = activate(client, first)
-    yield row("points", done["points"], "")
-    yield row("of these projected", done["projected"], "")
-    yield row("refreshed", done["points"] / done["seconds"], "points/s")
-    yield row("rolled back, nothing written since", returned["seconds"], "s")
+    yield Row("points", done["points"])
+    yield Row("of these projected", done["projected"])
+    yield Row("refreshed", done["points"] / done["seconds"], "points/s")
+    yield Row("rolled back, nothing written since", returned["seconds"], "s")
     for title, loop in (("before", before), ("during", during), ("after", after)):
-        yield row(f"search p50 {title}", loop.percentile(50), "ms")
-        yield row(f"search p99 {title}", loop.percentile(99), "ms")
+        yield Row(f"searches {title}", len(loop.took))
+        yield Row(f"search p50 {title}", loop.percentile(50), "ms")
+        yield Row(f"search p99 {title}", loop.percentile(99), "ms")
     ratio = during.percentile(99) / before.percentile(99)
-    yield row("search p99, during / before", ratio, "x") | {"goal": "<= 2", "holds": ratio <= 2}
-    yield row("searches during the refresh", len(during.took), "")
+    yield at_most("search p99, during / before", ratio, "x", 2)
     failed = before.failed + during.failed + after.failed + back.failed
-    yield row("failed searches", failed, "") | {"goal": "0", "holds": failed == 0}
-
-
-def row(name: str, value: float, unit: str) -> dict[str, object]:
-    """A row of the table."""
-    return {"name": name, "value": round(value, 3), "unit": unit}
+    yield at_most("failed searches", failed, "", 0)
 
 
 def main() -> None:
-    """Measure, and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--points", type=int, default=100_000)
-    parser.add_argument("--quick", action="store_true", help="4,000 points")
-    parser.add_argument("--json", action="store_true", help="one JSON object on the last line")
-    options = parser.parse_args()
-    load = os.getloadavg()[0]
+    """Measure, print the table, and with --json one object on the last line."""
+    options_of = parser(__doc__, quick="4,000 points")
+    options_of.add_argument("--points", type=int, default=100_000)
+    options = options_of.parse_args()
+    about = machine(searching_clients=CLIENTS)
     rows = list(measure(4_000 if options.quick else options.points, 4 if options.quick else 15))
-    print(f"{os.cpu_count()} cores, load {load:.1f} at the start, {CLIENTS} clients that search")
-    for each in rows:
-        goal = f"{each.get('goal', ''):6} {each.get('holds', '')}"
-        print(f"{each['name']:40} {each['value']:12,.2f} {each['unit']:9} {goal}")
-    if options.json:
-        machine = {"cores": os.cpu_count(), "platform": platform.platform(), "load": load}
-        print(json.dumps({"benchmark": "refresh", "machine": machine, "rows": rows}))
+    publish("refresh", rows, as_json=options.json, about=about)
 
 
 if __name__ == "__main__":

@@ -155,12 +155,7 @@ class ConnectorStore:
         )
 
     def keep(self, release: Release, encoders: Mapping[str, str]) -> None:
-        """Keep a release that is served, with the fingerprints of the encoders in use.
-
-        Raises `FingerprintMismatch` where it was served with others before: the native vectors that were
-        stored then are not theirs.
-        """
-        check_encoders(release, encoders)
+        """Keep a release that is served, with the fingerprints of the encoders it is served with."""
         if not (self._path(release.version) / RELEASE_FILE).is_file():
             self._write(
                 release.version,
@@ -284,7 +279,7 @@ class ConnectorStore:
 
 
 def check_encoders(release: Release, encoders: Mapping[str, str]) -> None:
-    """Raise `FingerprintMismatch` where a release was served with other encoders than these."""
+    """Raise `FingerprintMismatch` where a release, whose vectors are stored, was served with others."""
     for space, fingerprint in (release.encoders or {}).items():
         if space in encoders and encoders[space] != fingerprint:
             raise FingerprintMismatch(

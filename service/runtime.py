@@ -183,8 +183,9 @@ class Runtime:
             jobs = await asyncio.to_thread(JobStore, settings.data_dir / "jobs")
             self._jobs = JobRunner(jobs, job_kinds(self))
             pending = unfinished(self)
-            self._jobs.start()
+            self._jobs.start(REFRESH)
             await self._refresh(start, pending)
+            self._jobs.start()
             if self._prepare is not None and self.phase in ("loading", "refreshing"):
                 self.phase = "preparing"
                 await self._prepare(self)

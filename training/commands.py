@@ -5,6 +5,7 @@ package and prints what came of it; every `IsthmusError` becomes one line on std
 """
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -278,7 +279,7 @@ def train(
         )
         if not allow_worse:
             raise typer.Exit(LOSES)
-    if publish is not None:
+    if publish is not None and os.environ.get("RANK", "0") == "0":
         to: Publish = context.obj
         with explained():
             version = to(output, publish)

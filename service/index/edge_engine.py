@@ -61,7 +61,7 @@ class EdgeEngine:
         optimizer: OptimizerSettings | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._folder = folder
+        self.folder = folder
         self._storage = storage
         self._graph = graph or GraphSettings()
         self._guard = (folder / "lock").open("a")
@@ -93,8 +93,10 @@ class EdgeEngine:
         """Return if every open shard answers; else raise `IndexUnavailable`."""
         if self._closed:
             raise IndexUnavailable("the index is closed")
+        read = {each.name for each in self._current.values()}
         for shard in self._opened():
-            shard.call({"ask": "ping"})
+            if shard.generation.name in read:
+                shard.call({"ask": "ping"})
 
     def current(self) -> Mapping[str, Generation]:
         """Every collection and the generation it reads."""
@@ -210,6 +212,10 @@ class EdgeEngine:
         """Optimise a generation now, and return when the optimised shard has taken over."""
         self._optimizer.run(self._shard(name))
 
+    def rest(self, name: str) -> None:
+        """End a generation's process; the next call starts another."""
+        self._shard(name).rest()
+
     def settle(self, name: str) -> None:
         """Optimise a generation if enough of it is not indexed, and return when that is done."""
         self._optimizer.settle(self._shard(name))
@@ -232,7 +238,7 @@ class EdgeEngine:
             if name not in self._shards:
                 if (entry := self._catalogue.entries.get(name)) is None:
                     raise IndexUnavailable(f"generation {name} was deleted meanwhile; ask again")
-                process = self._spawn(self._folder / "shards" / entry.shard, entry.generation, 0)
+                process = self._spawn(self.folder / "shards" / entry.shard, entry.generation, 0)
                 self._shards[name] = Shard(entry.generation, process)
             return self._shards[name]
 
@@ -247,7 +253,7 @@ class EdgeEngine:
             self._catalogue.move(shard.generation.name, path.name)
 
     def _new_folder(self) -> Path:
-        return self._folder / "shards" / uuid.uuid4().hex
+        return self.folder / "shards" / uuid.uuid4().hex
 
     def _remove_leftovers(self) -> None:
         """Shards the catalogue does not know: half-made, replaced or dropped when a former process ended.
@@ -255,7 +261,7 @@ class EdgeEngine:
         A child of that process may still be ending, and writing; it is waited for.
         """
         known = {entry.shard for entry in self._catalogue.entries.values()}
-        for path in (self._folder / "shards").glob("*"):
+        for path in (self.folder / "shards").glob("*"):
             if path.name not in known:
                 with suppress(TimeoutError):  # the next start will find it too
                     owned = own(path, LEFTOVER_SECONDS)

@@ -132,6 +132,9 @@ class Engine(Protocol):
     def settle(self, name: str) -> None:
         """Index a generation's records now as far as it would be done by itself, and return then."""
 
+    def rest(self, name: str) -> None:
+        """Let go of the memory that a generation takes which is hardly asked any more."""
+
     def ping(self) -> None:
         """Return if the back end answers; else raise `IndexUnavailable`."""
 

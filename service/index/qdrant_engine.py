@@ -244,6 +244,9 @@ class QdrantEngine:
         indexed = 0 if self._local else info.indexed_vectors_count or 0
         return Usage(indexed, info.status == models.CollectionStatus.YELLOW, None)
 
+    def rest(self, name: str) -> None:
+        """Nothing: a server sees to its memory itself."""
+
     def settle(self, name: str) -> None:
         """Wait until a server has indexed the records; local mode has nothing to index."""
         deadline = time.monotonic() + SETTLE_SECONDS

@@ -117,12 +117,14 @@ class Refresh:
         return True
 
     def drop_older(self) -> None:
-        """After a switch: delete every generation but those read now and those read just before."""
+        """After a switch: keep of the generations only those read now, and those read before, at rest."""
         engine = self._index.engine
         for collection, copy in self._copies.items():
             with self._index.creating:
                 for each in engine.generations(collection):
-                    if each.name not in (copy.source.name, copy.target.name):
+                    if each.name == copy.source.name:
+                        engine.rest(each.name)
+                    elif each.name != copy.target.name:
                         engine.drop(each.name)
 
     def _outdated(self) -> dict[str, Generation]:

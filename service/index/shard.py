@@ -126,6 +126,10 @@ class Shard:
         with self._writing:
             self._behind = None
 
+    def rest(self) -> None:
+        """Let the call in progress finish and end the process; the next call starts another."""
+        self._process.rest()
+
     def close(self) -> None:
         """Let the call in progress finish and end the process. Idempotent."""
         self._process.close()

@@ -121,6 +121,12 @@ class ShardProcess:
             self._closed = True
             self._stop(timeout=10)
 
+    def rest(self) -> None:
+        """Let the call in progress finish, then end the child; the next call starts another."""
+        with self._lock:
+            self._stop(timeout=10)
+            self._child = None
+
     def kill(self) -> None:
         """End the child now, whatever it is doing. Idempotent."""
         self._closed = True

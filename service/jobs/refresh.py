@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from connectors.errors import ConfigError
 from connectors.modality import Modality
 from connectors.space import UnifiedSpace
-from service.connector_store import Active, Release, check_encoders
+from service.connector_store import Active, Release
 from service.engine.projection import project
 from service.index.refresh import Matrix, Project, Refresh, discard
 from service.jobs.errors import JobConflict
@@ -115,13 +115,7 @@ async def activate(runtime: "Runtime", version: str) -> JobRecord:
     Raises `NotFound` for an unknown version, `FingerprintMismatch` and `ConnectorUnfit` where it does not
     fit the encoders or what they embed, `JobConflict` while another release is switched to.
     """
-
-    def check() -> None:
-        release = runtime.connectors.find(version)
-        check_encoders(release, fingerprints_of(runtime.space))
-        release.load(runtime.space)
-
-    await asyncio.to_thread(check)
+    await asyncio.to_thread(lambda: runtime.connectors.find(version).load(runtime.space))
     for job in unfinished(runtime):
         if job.params["version"] == version and job.asked != "cancel":
             return job

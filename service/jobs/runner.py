@@ -35,13 +35,16 @@ class JobRunner:
         self._news = {name: asyncio.Event() for name in self._kinds}
         self._ended = asyncio.Condition()
         self._tasks: list[asyncio.Task[None]] = []
+        self._started: set[str] = set()
         self._stopping = False
 
-    def start(self) -> None:
-        """Begin to run jobs, those first that a former process did not end."""
-        for name, kind in self._kinds.items():
+    def start(self, *names: str) -> None:
+        """Begin to run jobs of these kinds, or all; those first that a former process did not end."""
+        for name in set(names or self._kinds) - self._started:
+            self._started.add(name)
             self._news[name].set()
-            self._tasks.append(asyncio.create_task(self._run_all(kind), name=f"jobs-{name}"))
+            task = asyncio.create_task(self._run_all(self._kinds[name]), name=f"jobs-{name}")
+            self._tasks.append(task)
 
     async def close(self) -> None:
         """Stop what runs; it goes on at the next start. Idempotent."""

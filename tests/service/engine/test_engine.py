@@ -8,9 +8,10 @@ from typing import TypeVar
 import numpy as np
 import pytest
 from media_files import cloud, jpeg, png, wav
-from tiny_encoders import GATES, Gate
+from tiny_encoders import GATES, Gate, write_connector
 
 from connectors.bundle import load_bundle
+from connectors.connector import load_connector
 from connectors.errors import InvalidMedia, IsthmusError
 from connectors.space import UnifiedSpace
 from service.engine.embedding import Embedding
@@ -95,6 +96,28 @@ def test_identical_content_is_embedded_once(space: UnifiedSpace) -> None:
     for each in [*together[1:20], again]:
         assert isinstance(each, Embedding)
         np.testing.assert_array_equal(each.vectors.unified, first.vectors.unified)
+
+
+def test_another_connector_projects_what_was_seen_before_without_an_encoder(
+    space: UnifiedSpace, tmp_path: Path
+) -> None:
+    other = load_connector(write_connector(tmp_path / "other", "ulip", seed=9))
+    second = space.with_connectors([space.connectors[0], other], space.calibration)
+    items = [file(cloud()), text("rain")]
+
+    async def work(engine: Engine) -> tuple[list[Embedding], list[Embedding], list[Embedding]]:
+        before = await engine.embed(items, 60.0)
+        asked = await engine.embed(items, 60.0, second)
+        engine.adopt(second)
+        return before, asked, await engine.embed(items, 60.0)
+
+    before, asked, after = with_engine(space, work)
+    expected = second.embed("point_cloud", [cloud()])[0].numpy()
+    for embedded in (asked, after):
+        np.testing.assert_allclose(embedded[0].vectors.unified, expected, atol=1e-5)
+        assert np.array_equal(embedded[1].vectors.unified, before[1].vectors.unified)
+        assert [each.cached for each in embedded] == [True, True]
+        assert {each.vectors.connector for each in embedded} == {second.connector_version}
 
 
 def test_one_waiter_leaving_does_not_take_the_others_result(space: UnifiedSpace) -> None:
