@@ -147,11 +147,6 @@ class Client:
         job: dict[str, Any] = _checked(reply).json()
         return job
 
-    def job(self, job_id: str) -> dict[str, Any]:
-        """A job as it is now."""
-        job: dict[str, Any] = _checked(self._http.get(_path("jobs", job_id))).json()
-        return job
-
     def backup(self, target: str | Path) -> dict[str, Any]:
         """Back everything up to the new directory `target`, checked; gives the backup's manifest.
 
