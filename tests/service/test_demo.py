@@ -1,4 +1,5 @@
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -14,13 +15,19 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def run_demo(tiny_bundle, tmp_path):
+def bundle(tiny_bundle, tmp_path):
+    """A bundle that a test may change."""
+    return Path(shutil.copytree(tiny_bundle, tmp_path / "bundle"))
+
+
+@pytest.fixture
+def run_demo(bundle, tmp_path):
     """Runs `isthmus demo` with what `ask` does to it once it is ready; gives its output."""
 
     def run(ask):
         log = (tmp_path / "demo.log").open("w+")
         path = os.pathsep.join([str(ROOT), str(Path(tiny_encoders.__file__).parent)])
-        options = ["--port", "0", "--bundle", str(tiny_bundle), "--data-dir", str(tmp_path / "data")]
+        options = ["--port", "0", "--bundle", str(bundle), "--data-dir", str(tmp_path / "data")]
         process = subprocess.Popen(
             [sys.executable, "-m", "tiny_encoders", "demo", *options],
             env={**os.environ, "PYTHONPATH": path},
@@ -66,3 +73,25 @@ def test_a_demo_has_the_whole_gallery_when_it_is_ready_and_once_however_often_it
     assert "the gallery is in" in first and "the gallery is in" not in second
     assert created[0] == created[1]
     assert "Three things to try" in second
+
+
+def test_a_demo_goes_on_when_its_bundle_brings_other_connectors(run_demo, bundle):
+    versions = []
+
+    def ask(client):
+        deadline = time.monotonic() + 120
+        while (report := client.get("/readyz").json())["refresh"] is not None:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        versions.append(report["connector"])
+        reply = client.post("/search", json={"query": [{"id": "point_cloud/car"}], "limit": 1})
+        assert reply.is_success, reply.text
+        hits = reply.json()["hits"]
+        assert hits[0]["id"] == "point_cloud/car" and hits[0]["cosine"] > 0.9999
+
+    run_demo(ask)
+    tiny_encoders.write_bundle(bundle, seed=4)
+    said = run_demo(ask)
+    assert versions[0] != versions[1]
+    assert f"connector {versions[1]} took over from {versions[0]}" in said
+    assert "the gallery is in" not in said, "nothing was embedded anew"

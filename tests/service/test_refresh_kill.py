@@ -13,7 +13,7 @@ import pytest
 import torch
 from media_files import cloud
 from refreshing import Expected, ended, publish
-from server_process import ServerProcess
+from server_process import PATIENCE, ServerProcess
 from tiny_encoders import write_connector
 
 from connectors.bundle import load_bundle
@@ -22,7 +22,7 @@ from service.index.edge_engine import EdgeEngine
 from service.index.payload import UNIFIED
 
 FIRST, AT_ONCE = 200, 4
-SETTINGS = {"ISTHMUS_REFRESH_SHARE": 0.1}
+SETTINGS = {"ISTHMUS_REFRESH_SHARE": 0.3}
 
 
 class Writer:
@@ -136,6 +136,13 @@ def check_disk(server: ServerProcess, bundle: Path) -> None:
         engine.close()
 
 
+def wait_for_the_switch(server: ServerProcess) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while server.client.get("/readyz").json()["refresh"] is not None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def kill_rounds(bundle: Path, folder: Path, rounds: int) -> None:
     choose = random.Random(11)
     expected, writer = Expected(bundle), Writer(seed=12)
@@ -157,7 +164,9 @@ def kill_rounds(bundle: Path, folder: Path, rounds: int) -> None:
             failures: list[BaseException] = []
             thread = threading.Thread(target=writer.write_until_killed, args=(server.url, failures))
             thread.start()
-            time.sleep(choose.uniform(0.0, 3.0))
+            if choose.random() < 0.4:  # not before the switch, for once
+                wait_for_the_switch(server)
+            time.sleep(choose.uniform(0.0, 2.0))
             server.stop(signal.SIGKILL)
             thread.join()
             assert not failures, failures
