@@ -4,6 +4,8 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import torch
+
 from connectors import load_bundle
 
 BATCHES = (1, 8, 32)
@@ -26,10 +28,13 @@ def costs(bundle: str, contents: Mapping[str, Sequence[bytes]]) -> dict[str, Cos
     """What each kind costs in this process."""
     space = load_bundle(bundle)
     found = {}
+    threads = torch.get_num_threads()
     for kind, files in contents.items():
+        torch.set_num_threads(1)
         started = time.perf_counter()
         prepared = [space.prepare(kind, space.decode(kind, each)) for each in files]
         decode = (time.perf_counter() - started) / len(files) * 1000
+        torch.set_num_threads(threads)
         encode = {}
         for size in BATCHES:
             space.project(kind, space.encode_prepared(prepared[:size]))
