@@ -192,7 +192,7 @@ def compare(
     name: str, encoder: TowerEncoder, load: Load, upstream: Upstream, batches: list[int]
 ) -> Iterator[Row]:
     """An encoder beside its upstream, then in reduced formats beside itself."""
-    reduced = ("bfloat16", "int8") if encoder.quantisable else ("bfloat16",)
+    reduced = ("bfloat16", "int8") if tuple(encoder.quantisable()) else ("bfloat16",)
     formats = {dtype: load(dtype) for dtype in reduced}
     for modality in encoder.modalities:
         for batch in batches:

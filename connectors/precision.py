@@ -77,7 +77,7 @@ def place(
     """Move an encoder to a device and into a number format, in place.
 
     An encoder that is not `reducible` stays in float32 under "auto" and is a `ConfigError` under any
-    other format; one that is not `quantisable` stays in float32 under "int8". `compiled` hands the
+    other format; under "int8" what is not `quantisable` of it stays in float32. `compiled` hands the
     network to torch.compile, which pays on CUDA only; otherwise linear layers are packed on a CPU, after
     which the encoder cannot be placed again. `channels_last` lays the weights of convolutions out
     as CUDA's and oneDNN's half-precision kernels want them, and changes no value.
@@ -88,10 +88,9 @@ def place(
         if dtype != "auto":
             raise ConfigError(f"encoder {encoder.name} runs in float32 only, not in {chosen}")
         chosen = "float32"
-    if chosen == "int8" and not encoder.quantisable:
-        chosen = "float32"
     if chosen == "int8":
-        _quantize(encoder)
+        for part in encoder.quantisable():
+            _quantize(part)
     else:
         encoder.to(target, _FLOATS[chosen])
     if channels_last:
@@ -103,14 +102,14 @@ def place(
         encoder.embed_rows = torch.compile(encoder.embed_rows, dynamic=True)  # type: ignore[method-assign]
 
 
-def _quantize(encoder: nn.Module) -> None:
+def _quantize(part: nn.Module) -> None:
     """int8 weights and dynamically quantised activations for every linear layer."""
     with warnings.catch_warnings():
         # Announced as moving to another package since torch 2.8, and still the only dynamic int8
         # inside torch.
         warnings.simplefilter("ignore")
         quantize = torch.ao.quantization.quantize_dynamic
-        quantize(encoder, {nn.Linear}, dtype=torch.qint8, inplace=True)  # type: ignore[no-untyped-call]
+        quantize(part, {nn.Linear}, dtype=torch.qint8, inplace=True)  # type: ignore[no-untyped-call]
 
 
 def warm_up(encoder: Encoder, batch_sizes: Sequence[int] = (1, 2, 8)) -> None:
