@@ -15,11 +15,11 @@ BATCHES = [TEXTS[row : row + 2] for row in range(0, 12, 2)]
 
 
 class Watched(TinyEncoder):
-    """Counts what is decoded; its network waits for `needed` more items to be decoded while it runs."""
+    """Counts what is decoded; its network waits until `needed` more than it was given are decoded."""
 
     def __init__(self, needed: int = 0) -> None:
         super().__init__()
-        self.decoded, self.needed, self.most = 0, needed, 0
+        self.decoded, self.given, self.needed = 0, 0, needed
         self.changed = threading.Condition()
 
     def prepare(self, item, modality):
@@ -32,7 +32,8 @@ class Watched(TinyEncoder):
 
     def encode_prepared(self, batch):
         with self.changed:
-            wanted = min(self.decoded + self.needed, len(TEXTS) - 1)
+            self.given += len(batch)
+            wanted = min(self.given + self.needed, len(TEXTS) - 1)
             assert self.changed.wait_for(lambda: self.decoded >= wanted, timeout=20)
         return super().encode_prepared(batch)
 
