@@ -67,12 +67,7 @@ def delete_with_kills(server: ServerProcess, rounds: int, choose: random.Random)
     for _ in range(rounds):
         before, gone = ids_in(server, "image"), list[str]()
         deleting = threading.Thread(target=delete_one_by_one, args=(server.url, sorted(before), gone))
-        deleting.start()
-        time.sleep(choose.uniform(0.0, 0.3))
-        server.stop(signal.SIGKILL)
-        deleting.join()
-        server.start()
-        server.wait_ready()
+        kill_during(deleting, server, choose.uniform(0.0, 0.3))
         after = ids_in(server, "image")
         assert not after & set(gone)
         assert len(before - after) <= len(gone) + 1, "only what was asked for is gone"
@@ -80,17 +75,22 @@ def delete_with_kills(server: ServerProcess, rounds: int, choose: random.Random)
         wait_until_files_are(server, TEXTS + len(after))
     for _ in range(rounds):
         deleting = threading.Thread(target=delete_texts, args=(server.url,))
-        deleting.start()
-        time.sleep(choose.uniform(0.0, 0.2))
-        server.stop(signal.SIGKILL)
-        deleting.join()
-        server.start()
-        server.wait_ready()
+        kill_during(deleting, server, choose.uniform(0.0, 0.2))
         assert ids_in(server, "image") == after
         wait_until_files_are(server, count(server))
     delete_texts(server.url)
     assert ids_in(server) == after
     wait_until_files_are(server, len(after))
+
+
+def kill_during(requests: threading.Thread, server: ServerProcess, seconds: float) -> None:
+    """Kill the service so long after the requests began, and bring it back."""
+    requests.start()
+    time.sleep(seconds)
+    server.stop(signal.SIGKILL)
+    requests.join()
+    server.start()
+    server.wait_ready()
 
 
 def delete_one_by_one(url: str, ids: list[str], gone: list[str]) -> None:
