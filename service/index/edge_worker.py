@@ -19,6 +19,7 @@ import numpy as np
 import qdrant_edge as edge
 
 from service.index.edge_filter import edge_filter
+from service.index.edge_holes import holes
 from service.index.edge_payload import given, stored, unmarked
 from service.index.folder_owner import own
 from service.index.records import Record, pack, unpack
@@ -50,8 +51,9 @@ class EdgeWorker:
         self.path = Path(config["path"])
         self.hnsw_ef = int(config["hnsw_ef"])
         own(self.path, LOCK_SECONDS)  # until this process ends
+        self.unified = str(config["unified"])
         self.shard = self._open(config)
-        self.unflushed = 0
+        self.unflushed = 1  # what the log may have brought back
         self.held = False
         self.answers: dict[str, Callable[[dict[str, Any], list[Record]], tuple[Any, Sequence[Record]]]] = {
             "ping": lambda head, records: (None, ()),
@@ -163,10 +165,20 @@ class EdgeWorker:
         return [[unmarked(hit.value), hit.count] for hit in self.shard.facet(request).hits], ()
 
     def info(self, head: dict[str, Any], records: list[Record]) -> tuple[Any, Sequence[Record]]:
-        """How many points there are, vectors in an index, and whether that index is as it is now set."""
-        info = self.shard.info()
-        counts = {"points": info.points_count, "indexed": info.indexed_vectors_count}
-        return {**counts, "outdated": (self.path / OUTDATED).exists()}, ()
+        """How many points there are and how many of them in a graph, whose points have two vectors each.
+
+        `holed`: the largest share that was deleted of a graph; `outdated`: the graphs are of other settings.
+        """
+        if self.unflushed and not self.held:
+            self.flush()  # what was deleted is counted in the files
+        info, deleted = self.shard.info(), holes(self.path, self.unified)
+        indexed = info.indexed_vectors_count // 2 - sum(each.deleted for each in deleted)
+        return {
+            "points": info.points_count,
+            "indexed": indexed,
+            "holed": max((each.share for each in deleted), default=0.0),
+            "outdated": (self.path / OUTDATED).exists(),
+        }, ()
 
     def hold(self, head: dict[str, Any], records: list[Record]) -> tuple[None, Sequence[Record]]:
         """Flush, and where `held` leave the files alone until the next `hold`, so that they can be copied."""

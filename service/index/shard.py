@@ -33,6 +33,7 @@ class Shard:
         self._copying = threading.Lock()
         self._writing = FairLock()
         self._unindexed: int | None = None
+        self._holed: float | None = None
         self._behind: dict[str, None] | None = None
 
     @property
@@ -59,8 +60,8 @@ class Shard:
         """Ask for a change to the records `uuids`; a copy that is catching up gets it too."""
         with self._writing:
             self.call(head, records)
-            self.last_write = time.monotonic()
-            if self._unindexed is not None:
+            self.last_write, self._holed = time.monotonic(), None
+            if self._unindexed is not None and head["ask"] != "delete":
                 self._unindexed += len(uuids)
             if self._behind is not None:
                 self._behind.update(dict.fromkeys(uuids))
@@ -75,13 +76,19 @@ class Shard:
         with self._writing:
             if self._unindexed is None:
                 info = self.call({"ask": "info"})[0]
-                indexed = 0 if info["outdated"] else info["indexed"] // 2
-                self._unindexed = info["points"] - indexed
+                self._unindexed = info["points"] - (0 if info["outdated"] else info["indexed"])
             return self._unindexed
 
+    def holed(self) -> float:
+        """The largest share that was deleted of a graph an optimisation would build anew for it."""
+        with self._writing:
+            if self._holed is None:
+                self._holed = float(self.call({"ask": "info"})[0]["holed"])
+            return self._holed
+
     def indexed(self) -> int:
-        """How many records are in a graph. Each has two vectors, the searched and the native one."""
-        return int(self.call({"ask": "info"})[0]["indexed"]) // 2
+        """How many records are in a graph."""
+        return int(self.call({"ask": "info"})[0]["indexed"])
 
     def copy(self, target: Path) -> None:
         """Copy the folder as of one moment; reads and writes go on."""
@@ -116,7 +123,7 @@ class Shard:
                 follower.call({"ask": "hold", "held": False})
                 switched()
                 former, self._process = self._process, follower
-                self._behind, self._unindexed = None, caught_up
+                self._behind, self._unindexed, self._holed = None, caught_up, None
                 break
         former.close()
         shutil.rmtree(former.path, ignore_errors=True)

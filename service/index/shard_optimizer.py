@@ -16,6 +16,7 @@ from typing import Protocol
 
 from connectors.errors import IsthmusError
 from service.errors import IndexUnavailable
+from service.index.edge_holes import HOLED_SHARE
 from service.index.engine import Generation
 from service.index.shard import Shard
 from service.index.shard_copy import sync_tree
@@ -28,12 +29,14 @@ _log = logging.getLogger(__name__)
 class OptimizerSettings:
     """When a shard is optimised.
 
-    At `after` unindexed records, or the share `fraction` of all where that is more, once it was not written
-    to for `idle_seconds`; at `patience` times as many in any case.
+    At `after` unindexed records, or the share `fraction` of all where that is more, and where more than the
+    share `holed` of a graph was deleted, once it was not written to for `idle_seconds`; at `patience` times
+    as many records in any case. Edge builds no graph anew for a smaller share than `HOLED_SHARE`.
     """
 
     after: int = 20_000
     fraction: float = 0.05
+    holed: float = HOLED_SHARE
     idle_seconds: float = 3.0
     patience: int = 5
     tick_seconds: float = 1.0
@@ -121,9 +124,13 @@ class ShardOptimizer:
                     self._retry_at[name] = time.monotonic() + self._settings.retry_seconds
 
     def _is_due(self, shard: Shard) -> bool:
-        if shard.pid is None or (waiting := shard.unindexed()) < self._settings.after:
+        if shard.pid is None:
+            return False
+        idle = time.monotonic() - shard.last_write >= self._settings.idle_seconds
+        if idle and shard.holed() > self._settings.holed:
+            return True
+        if (waiting := shard.unindexed()) < self._settings.after:
             return False
         points = shard.call({"ask": "info"})[0]["points"]
         enough = max(self._settings.after, self._settings.fraction * points)
-        idle = time.monotonic() - shard.last_write >= self._settings.idle_seconds
         return bool(waiting >= (enough if idle else enough * self._settings.patience))

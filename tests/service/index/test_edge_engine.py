@@ -19,7 +19,7 @@ from service.index.shard_process import GraphSettings
 from service.index.vector_index import VectorIndex
 
 LAYOUT = Layout(dim=64, natives={"clip": 8}, connector="exmcr-1")
-NEVER = OptimizerSettings(after=10**9)
+NEVER = OptimizerSettings(after=10**9, holed=1)
 SMALL = GraphSettings(scan_below_kb=100)
 
 
@@ -176,6 +176,33 @@ def test_a_shard_with_enough_new_points_is_optimised_by_itself(tmp_path: Path) -
             time.sleep(0.2)
         assert index.stats("birds").indexed > 1500
         assert index.count("birds") == 2_000
+
+
+def test_a_graph_that_much_was_deleted_from_is_built_anew_by_itself(tmp_path: Path) -> None:
+    """After a restart too: what was deleted before it is not forgotten."""
+    thin = GraphSettings(m=8, ef_construct=64, threads=1, scan_below_kb=20)
+    points, gone = many(2_000), 1_600
+    with VectorIndex(EdgeEngine(tmp_path, optimizer=NEVER, graph=thin), LAYOUT) as index:
+        index.upsert("birds", points)
+        name = index.engine.current()["birds"].name
+        index.engine.optimize(name)
+        shard = index.engine._shard(name)
+        index.delete("birds", [each.id for each in points[:300]])
+        assert 0.14 < shard.holed() <= 0.15
+        index.delete("birds", [each.id for each in points[300:gone]])
+        assert 0.75 < shard.holed() <= 0.8
+        assert index.stats("birds").indexed == 400
+    by_itself = OptimizerSettings(idle_seconds=0.1, tick_seconds=0.1)
+    with VectorIndex(EdgeEngine(tmp_path, optimizer=by_itself, graph=thin), LAYOUT) as index:
+        assert index.count("birds") == 400
+        shard, deadline = index.engine._shard(name), time.monotonic() + 120
+        while shard.holed() > 0 and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert shard.holed() == 0
+        assert shard.unindexed() == 0
+        assert index.stats("birds").indexed == 400
+        found = [index.search("birds", each.unified, limit=1)[0].point.id for each in points[gone:]]
+        assert found == [each.id for each in points[gone:]]
 
 
 def test_closing_while_optimising_gives_up_at_once(tmp_path: Path) -> None:

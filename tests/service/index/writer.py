@@ -19,7 +19,7 @@ from service.index.vector_index import VectorIndex
 
 LAYOUT = Layout(dim=32, natives={"clip": 32}, connector="exmcr-1")
 EAGER = OptimizerSettings(after=40, idle_seconds=0.0, tick_seconds=0.05, fraction=0.0)
-NEVER = OptimizerSettings(after=10**9)
+NEVER = OptimizerSettings(after=10**9, holed=1)
 GRAPH = GraphSettings(m=8, ef_construct=64, threads=1, scan_below_kb=20)  # from 160 points on there is one
 FIRST = 1_000
 
