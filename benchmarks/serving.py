@@ -1,6 +1,7 @@
 """What serving over a real socket costs, beside the encoder alone, other servers, and too many requests.
 
     python benchmarks/serving.py [--bundle compact] [--quick] [--json]
+    python benchmarks/serving.py --full-size      the encoders of `full`, with random weights
     python benchmarks/serving.py --peers [DIR]    ViT-B/32 beside infinity, LitServe and plain FastAPI
     python benchmarks/serving.py --overload       ten times what it can take
     python benchmarks/serving.py --soak 200000    memory over that many mixed requests
@@ -26,7 +27,7 @@ from collections.abc import Sequence
 import uvloop
 
 from benchmarks._rows import Row, at_least, at_most, parser, publish
-from benchmarks.http_load import steadiness
+from benchmarks.http_load import full_size, steadiness
 from benchmarks.http_load.comparison import compare
 from benchmarks.http_load.loops import Load, closed_loop
 from benchmarks.http_load.media import KINDS, embed_body, http_requests, write_files
@@ -41,11 +42,12 @@ OURS, PLAIN = "isthmus", "plain FastAPI"
 ENVIRONMENT = {"PYTHONPATH": os.pathsep.join(filter(None, [str(HERE.parent), os.environ.get("PYTHONPATH")]))}
 
 
-def measure(bundle: str, quick: bool) -> list[Row]:
-    """Every kind beside the raw loop and the plain endpoint."""
+def measure(bundle: str | None, quick: bool) -> list[Row]:
+    """Every kind beside the raw loop and the plain endpoint; `bundle` None: random full-size encoders."""
     seconds, count, concurrencies = (0.8, 32, BATCHES) if quick else (6.0, 256, CONCURRENCIES)
     loads: dict[tuple[str, str, int], Load] = {}
     with tempfile.TemporaryDirectory() as scratch:
+        bundle = bundle or str(full_size.write(Path(scratch) / "full"))
         files = {kind: write_files(Path(scratch), kind, count) for kind in KINDS}
         contents = {kind: [path.read_bytes() for path in paths] for kind, paths in files.items()}
         raw = costs(bundle, contents)
@@ -148,6 +150,7 @@ def main() -> None:
     """Measure what the options ask for and print it."""
     options_of = parser(__doc__, quick="under a minute on 2 cores")
     options_of.add_argument("--bundle", help="compact if not named; of --overload ViT-B/32")
+    options_of.add_argument("--full-size", action="store_true", help="ViT-B/32, HTSAT-tiny and PointBERT")
     options_of.add_argument(
         "--peers", nargs="?", type=Path, const=HERE.parent / ".peers", help="where install.sh put them"
     )
@@ -165,7 +168,7 @@ def main() -> None:
     elif options.soak is not None:
         rows = soak(bundle, options.soak)
     else:
-        rows = measure(bundle, options.quick)
+        rows = measure(None if options.full_size else bundle, options.quick)
     publish("serving", rows, as_json=options.json, title="serving")
 
 
