@@ -21,6 +21,7 @@ import qdrant_edge as edge
 from service.index.edge_filter import edge_filter
 from service.index.edge_holes import holes
 from service.index.edge_payload import given, stored, unmarked
+from service.index.edge_selectivity import Selectivity
 from service.index.folder_owner import own
 from service.index.records import Record, pack, unpack
 
@@ -53,6 +54,7 @@ class EdgeWorker:
         own(self.path, LOCK_SECONDS)  # until this process ends
         self.unified = str(config["unified"])
         self.shard = self._open(config)
+        self.selectivity = Selectivity(self.shard)
         self.unflushed = 1  # what the log may have brought back
         self.held = False
         self.answers: dict[str, Callable[[dict[str, Any], list[Record]], tuple[Any, Sequence[Record]]]] = {
@@ -133,8 +135,6 @@ class EdgeWorker:
 
     def query(self, head: dict[str, Any], records: list[Record]) -> tuple[None, Sequence[Record]]:
         """The records nearest the one vector sent."""
-        quantization = edge.QuantizationSearchParams(ignore=head["exact"], rescore=True, oversampling=2.0)
-        acorn = None if head["acorn"] is None else edge.AcornSearchParams(True, head["acorn"])
         vector: Any = records[0].vectors["query"]
         request = edge.QueryRequest(
             limit=head["limit"],
@@ -144,14 +144,18 @@ class EdgeWorker:
             score_threshold=head["threshold"],
             with_payload=True,
             with_vector=head["vectors"],
-            params=edge.SearchParams(
-                hnsw_ef=max(self.hnsw_ef, head["limit"] + head["offset"]),
-                exact=head["exact"],
-                acorn=acorn,
-                quantization=quantization,
-            ),
+            params=self._search_params(head),
         )
         return None, [_record(each, each.score) for each in self.shard.query(request)]
+
+    def _search_params(self, head: dict[str, Any]) -> edge.SearchParams:
+        """How to search; `head["acorn"]` has how few points that takes, and with how many candidates."""
+        deepest = head["limit"] + head["offset"]
+        acorn, params, ef = head["acorn"], None, max(self.hnsw_ef, deepest)
+        if acorn and not head["exact"] and self.selectivity.is_below(acorn["selectivity"], head["where"]):
+            params, ef = edge.AcornSearchParams(True, 1.0), max(acorn["ef"], 2 * deepest)
+        quantization = edge.QuantizationSearchParams(ignore=head["exact"], rescore=True, oversampling=2.0)
+        return edge.SearchParams(hnsw_ef=ef, exact=head["exact"], acorn=params, quantization=quantization)
 
     def count(self, head: dict[str, Any], records: list[Record]) -> tuple[int, Sequence[Record]]:
         """How many records match, exactly."""
@@ -209,6 +213,7 @@ class EdgeWorker:
             finally:
                 os.close(descriptor)
         self.unflushed += size
+        self.selectivity.changed(size)
         if self.unflushed > FLUSH_POINTS and not self.held:
             self.flush()
         return None, ()
