@@ -106,11 +106,8 @@ class LinkMaker:
         }
 
     def recipe(self, method: str, leaf: str, overlap: str) -> dict[str, Any]:
-        """What differs from the recipe of that method: sizes that suit a small bundle.
-
-        Sounds are centred and share their head with the closed form: few clips ask for a stiff map.
-        """
-        overrides: dict[str, Any] = {
+        """What differs from the recipe of that method: sizes that suit a small bundle."""
+        return {
             "method": method,
             "leaf": leaf,
             "overlap": overlap,
@@ -121,9 +118,6 @@ class LinkMaker:
                 "seed": self.shop.plan.seed,
             },
         }
-        if (method, leaf) == ("exmcr", "clap"):
-            overrides["connection"] = {"centring": "leaf", "ridge_share": 0.6}
-        return overrides
 
     def make(self, output: Path) -> Links:
         """Train every connector and save it below `output`/connectors, in fp16."""
