@@ -18,6 +18,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from service.index.protocol import StoredPoint
+from service.index.vector_index import VectorIndex
+
 from .writer import open_writers_index, vector_of
 
 PATIENCE = 240
@@ -61,6 +64,14 @@ class Writer:
         self.process.wait()
 
 
+def everything(index: VectorIndex) -> list[StoredPoint]:
+    points, cursor = index.scroll("birds", 10_000, with_vectors=True)
+    while cursor is not None:
+        page, cursor = index.scroll("birds", 10_000, cursor=cursor, with_vectors=True)
+        points += page
+    return points
+
+
 class Ledger:
     """What must be in the index, and what may be: the writes that were under way when the kill came."""
 
@@ -80,9 +91,8 @@ class Ledger:
     def check(self, folder: Path) -> None:
         """Compare with the index, and go on from what is in it."""
         with open_writers_index(folder) as index:
-            points, cursor = index.scroll("birds", 10_000, with_vectors=True)
+            points = everything(index)
             ids = [point.id for point in points]
-            assert cursor is None
             assert len(ids) == len(set(ids)), "a point is there twice"
             assert self.there - self.unsure <= set(ids), "an acknowledged point is lost"
             assert set(ids) <= self.there | self.unsure, "a deleted point is back"
