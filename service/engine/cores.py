@@ -1,8 +1,13 @@
-"""Which cores this process may use: its affinity, the quota of its container, the sockets they are on."""
+"""Which cores this process may use, and how many of them torch takes for a thread's operations.
+
+The first is told by its affinity, the quota of its container and the sockets they are on.
+"""
 
 import math
 import os
 from pathlib import Path
+
+import torch
 
 QUOTA_FILE = Path("/sys/fs/cgroup/cpu.max")
 NODES = Path("/sys/devices/system/node")
@@ -19,6 +24,16 @@ def available_cores(quota_file: Path = QUOTA_FILE) -> int:
     except (OSError, ValueError):
         pass  # no cgroup v2 here: the affinity is all there is to know
     return max(1, cores)
+
+
+def compute_on(cores: int) -> None:
+    """Have torch run the operations of the calling thread on so many cores, whatever others ask for.
+
+    A thread's first look at its number sets it to what any thread asked for last: the look comes first here,
+    or the encoders would be left with the one core of the decoders.
+    """
+    torch.get_num_threads()
+    torch.set_num_threads(cores)
 
 
 def numa_nodes(directory: Path = NODES) -> list[frozenset[int]]:

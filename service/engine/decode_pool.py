@@ -11,8 +11,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-import torch
-
+from service.engine.cores import compute_on
 from service.engine.fair_queue import FairQueue
 
 T = TypeVar("T")
@@ -67,7 +66,7 @@ class DecodePool:
 
     def _work(self) -> None:
         # One core a decode: the encoders have all of them.
-        torch.set_num_threads(1)
+        compute_on(1)
         while True:
             with self._ready:
                 while not self._queue and not self._closed:

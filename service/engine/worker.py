@@ -21,6 +21,7 @@ from connectors.encoder import Prepared
 from connectors.errors import IsthmusError
 from connectors.modality import Modality
 from service.engine.batch import Encoded, Job, next_batch
+from service.engine.cores import compute_on
 from service.engine.decode_pool import fail, settle
 from service.engine.embedding import Vectors
 from service.engine.fair_queue import FairQueue
@@ -161,7 +162,7 @@ class EncoderWorker:
         replica = self._replicas[index]
         if replica.cores:
             os.sched_setaffinity(0, replica.cores)  # of this thread, and of those torch starts for it
-        torch.set_num_threads(replica.threads)
+        compute_on(replica.threads)
         while True:
             with self._ready:
                 while not self._queue and not self._closed:
