@@ -150,14 +150,14 @@ class Runtime:
                 "channels_last": settings.channels_last,
             }
             load = partial(load_bundle, settings.bundle, connectors=settings.connectors, device=first)
-            space = await asyncio.to_thread(partial(load, **options))
+            space = await _apart(partial(load, **options))
             copies: list[Copies] = []
             for device in others:
                 load_copy = partial(load_encoders, settings.bundle, device=device, **options)
-                copies.append((device, await asyncio.to_thread(load_copy)))
+                copies.append((device, await _apart(load_copy)))
             for encoders in (space.encoders, *(each for _, each in copies)):
                 for encoder in encoders.values():
-                    await asyncio.to_thread(warm_up, encoder)
+                    await _apart(partial(warm_up, encoder))
             settings.data_dir.mkdir(parents=True, exist_ok=True)
             folder = settings.data_dir / "connectors"
             self._connectors = await asyncio.to_thread(ConnectorStore, folder, settings.bundle)
@@ -321,6 +321,12 @@ class Runtime:
         await asyncio.to_thread(self._index_threads.shutdown)
         if self._index is not None:
             await asyncio.to_thread(self._index.close)
+
+
+async def _apart(function: Callable[[], T]) -> T:
+    """Run a function on a thread that ends with it, and takes along the helper threads torch gave it."""
+    with ThreadPoolExecutor(1, thread_name_prefix="loading") as thread:
+        return await asyncio.get_running_loop().run_in_executor(thread, function)
 
 
 def runtime_of(request: Request) -> Runtime:

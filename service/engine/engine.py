@@ -22,6 +22,7 @@ from connectors.modality import Modality
 from connectors.space import UnifiedSpace
 from service.engine.admission import Admission
 from service.engine.cache import CacheKey, VectorCache
+from service.engine.compute import ComputeThread, shares
 from service.engine.cores import available_cores
 from service.engine.decode_pool import DecodePool, Timed
 from service.engine.embedding import Embedding, Stages, Vectors
@@ -29,7 +30,7 @@ from service.engine.flights import Flights
 from service.engine.media_input import MediaInput
 from service.engine.probes import probe_media
 from service.engine.projection import project_anew
-from service.engine.replicas import Replica, devices_meant, replicas_of
+from service.engine.replicas import devices_meant, is_gpu, replicas_of
 from service.engine.worker import EncoderWorker, Matrix
 from service.errors import EncoderFailed, Overloaded
 from service.metrics import Metrics
@@ -78,12 +79,15 @@ class Engine:
         self._flights = Flights(self.cache)
         self._supervisor: asyncio.Task[None] | None = None
         self._samples: dict[str, Prepared] = {}
+        every = (own, *copies)
+        copies_on_cpu = sum(not is_gpu(device) for device, _ in every)
+        self._computing = [ComputeThread(*share) for share in shares(copies_on_cpu)]
         served = {space.space_of(modality) for modality in space.modalities}
         self.workers = {
             name: EncoderWorker(
                 name,
                 self._encode,
-                replicas_of([(device, encoders[name]) for device, encoders in (own, *copies)]),
+                replicas_of([(device, encoders[name]) for device, encoders in every], self._computing),
                 max_rows=settings.max_batch,
                 batch_seconds=settings.batch_seconds,
                 observe=metrics.batch,
@@ -172,6 +176,8 @@ class Engine:
                 await self._supervisor
         for worker in self.workers.values():
             await asyncio.to_thread(worker.close)
+        for each in self._computing:
+            each.close()
         await asyncio.to_thread(self._pool.close)
 
     async def _supervise(self) -> None:
@@ -268,10 +274,10 @@ class Engine:
         started = time.perf_counter()
         return Timed(self._decode(item), waited=0.0, took=time.perf_counter() - started)
 
-    def _encode(self, replica: Replica, batch: Sequence[Prepared]) -> tuple[Matrix, Matrix, str]:
-        """Encoder and connector head in one go, on the worker's thread."""
+    def _encode(self, encoder: Encoder, batch: Sequence[Prepared]) -> tuple[Matrix, Matrix, str]:
+        """Encoder and connector head in one go, where the replica runs."""
         space = self.space
-        native = replica.encode(batch)
+        native = encoder.encode_prepared(batch)
         unified = space.project(batch[0].modality, native)
         return native.numpy(), unified.numpy(), space.connector_version
 

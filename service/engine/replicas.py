@@ -5,15 +5,16 @@ gives the `Replica`s that one worker runs side by side: on a GPU two, so that th
 copied while one runs; on the sockets of a large machine one on each, with its own cores.
 """
 
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
-from torch import Tensor
 
-from connectors.encoder import Encoder, Prepared
-from service.engine.cores import available_cores, numa_nodes
+from connectors.encoder import Encoder
+from service.engine.compute import ComputeThread
+
+T = TypeVar("T")
 
 STREAMS = 2
 """Batches under way at once on one GPU."""
@@ -21,17 +22,18 @@ STREAMS = 2
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """One copy of an encoder, for one thread: how many cores it may use, and which if that matters."""
+    """One copy of an encoder: on the CPU with the thread that computes for it, on a GPU with a stream."""
 
     encoder: Encoder
-    threads: int
-    cores: frozenset[int] | None = None
+    compute: ComputeThread | None = None
     stream: "torch.cuda.Stream | None" = None
 
-    def encode(self, batch: Sequence[Prepared]) -> Tensor:
-        """Native vectors of prepared items of one modality: float32 [n, d] on the CPU, L2-normalised."""
-        with torch.cuda.stream(self.stream) if self.stream else nullcontext():
-            return self.encoder.encode_prepared(batch)
+    def run(self, function: Callable[[], T]) -> T:
+        """Run what uses the encoder where it is to be run; raises what it raises."""
+        if self.compute is not None:
+            return self.compute.run(function)
+        with torch.cuda.stream(self.stream):
+            return function()
 
 
 def devices_meant(setting: str) -> list[str]:
@@ -41,16 +43,17 @@ def devices_meant(setting: str) -> list[str]:
     return [f"cuda:{i}" for i in range(torch.cuda.device_count())] or ["cpu"]
 
 
-def replicas_of(copies: Sequence[tuple[str, Encoder]]) -> list[Replica]:
-    """The replicas of one encoder's copies, given with their devices."""
-    cores, nodes = available_cores(), numa_nodes()
-    on_cpu = [encoder for device, encoder in copies if not device.startswith("cuda")]
-    replicas = []
-    for i, encoder in enumerate(on_cpu):
-        own = nodes[i % len(nodes)] if len(on_cpu) > 1 and len(nodes) > 1 else None
-        replicas.append(Replica(encoder, max(1, cores // len(on_cpu)), own))
+def replicas_of(copies: Sequence[tuple[str, Encoder]], computing: Sequence[ComputeThread]) -> list[Replica]:
+    """The replicas of an encoder's copies, given with their devices; `computing`: one each on the CPU."""
+    on_cpu = [encoder for device, encoder in copies if not is_gpu(device)]
+    replicas = [Replica(encoder, compute) for encoder, compute in zip(on_cpu, computing, strict=True)]
     for device, encoder in copies:
-        if device.startswith("cuda"):
+        if is_gpu(device):
             streams = [torch.cuda.Stream(device) for _ in range(STREAMS)]  # type: ignore[no-untyped-call]
-            replicas += [Replica(encoder, cores, stream=stream) for stream in streams]
+            replicas += [Replica(encoder, stream=stream) for stream in streams]
     return replicas
+
+
+def is_gpu(device: str) -> bool:
+    """Whether a device is a GPU."""
+    return device.startswith("cuda")

@@ -7,21 +7,20 @@ memory is halved; a thread that dies is noticed and replaced.
 
 import asyncio
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from connectors.encoder import Prepared
+from connectors.encoder import Encoder, Prepared
 from connectors.errors import IsthmusError
 from connectors.modality import Modality
 from service.engine.batch import Encoded, Job, next_batch
-from service.engine.cores import compute_on
 from service.engine.decode_pool import fail, settle
 from service.engine.embedding import Vectors
 from service.engine.fair_queue import FairQueue
@@ -31,7 +30,7 @@ from service.errors import EncoderFailed, Unavailable
 log = logging.getLogger("isthmus.engine")
 
 Matrix = npt.NDArray[np.float32]
-Encode = Callable[[Replica, Sequence[Prepared]], tuple[Matrix, Matrix, str]]
+Encode = Callable[[Encoder, Sequence[Prepared]], tuple[Matrix, Matrix, str]]
 """Prepared items of one modality -> native [n, d] and unified [n, D] vectors, by one copy of the encoder, and
 the version of the connector."""
 
@@ -160,9 +159,6 @@ class EncoderWorker:
 
     def _work(self, index: int) -> None:
         replica = self._replicas[index]
-        if replica.cores:
-            os.sched_setaffinity(0, replica.cores)  # of this thread, and of those torch starts for it
-        compute_on(replica.threads)
         while True:
             with self._ready:
                 while not self._queue and not self._closed:
@@ -184,7 +180,8 @@ class EncoderWorker:
     def _run(self, replica: Replica, jobs: list[Job]) -> None:
         started = time.perf_counter()
         try:
-            native, unified, connector = self._encode(replica, [job.prepared for job in jobs])
+            encode = partial(self._encode, replica.encoder, [job.prepared for job in jobs])
+            native, unified, connector = replica.run(encode)
         except Exception as error:
             self._run_split(replica, jobs, error)
             return

@@ -11,10 +11,11 @@ from tiny_encoders import GATES, Gate
 
 from connectors.bundle import load_bundle, load_encoders
 from connectors.errors import IsthmusError
+from service.engine.compute import shares
 from service.engine.embedding import Embedding
 from service.engine.engine import Engine
 from service.engine.media_input import MediaInput
-from service.engine.replicas import devices_meant, replicas_of
+from service.engine.replicas import devices_meant
 from service.errors import EncoderFailed
 from service.metrics import Metrics
 from service.settings import Settings
@@ -110,12 +111,9 @@ def test_a_setting_names_one_device_or_several() -> None:
     assert len(devices_meant("auto")) >= 1
 
 
-def test_copies_on_the_cpu_share_its_cores(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    encoder = load_encoders(tiny_bundle)["clip"]
-    monkeypatch.setattr("service.engine.replicas.available_cores", lambda: 6)
+def test_copies_on_the_cpu_share_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.engine.compute.available_cores", lambda: 6)
     nodes = [frozenset({0, 1, 2}), frozenset({3, 4, 5})]
-    monkeypatch.setattr("service.engine.replicas.numa_nodes", lambda: nodes)
-    (alone,) = replicas_of([("cpu", encoder)])
-    assert (alone.threads, alone.cores) == (6, None)
-    two = replicas_of([("cpu", encoder), ("cpu", encoder)])
-    assert [(each.threads, each.cores) for each in two] == [(3, nodes[0]), (3, nodes[1])]
+    monkeypatch.setattr("service.engine.compute.numa_nodes", lambda: nodes)
+    assert shares(1) == [(6, None)]
+    assert shares(2) == [(3, nodes[0]), (3, nodes[1])]

@@ -1,0 +1,57 @@
+"""The thread that computes for every encoder on the CPU: one, or one for each copy of the encoders.
+
+A thread for which torch computes on several cores has helper threads of its own. As soon as there are more of
+those than cores, OpenMP sends them to sleep at every step, and two cores are slower than one: so all encoders
+hand their batches to the same thread.
+"""
+
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+from service.engine.cores import available_cores, compute_on, numa_nodes
+
+T = TypeVar("T")
+
+
+class ComputeThread:
+    """Runs functions one after the other, each with all of its cores. Close it when done."""
+
+    def __init__(self, threads: int, cores: frozenset[int] | None = None) -> None:
+        self.threads, self.cores = threads, cores
+        self._tasks: SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None] = SimpleQueue()
+        # A thread that hangs must not keep the process from ending.
+        threading.Thread(target=self._work, name="compute", daemon=True).start()
+        self.run(lambda: None)  # it has its cores from here on
+        compute_on(1)  # other threads' operations are small; torch gives new ones what was asked for last
+
+    def run(self, function: Callable[[], T]) -> T:
+        """Run a function there and wait for it; raises what it raises."""
+        future: Future[T] = Future()
+        self._tasks.put((function, future))
+        return future.result()
+
+    def close(self) -> None:
+        """End the thread after what it has to do."""
+        self._tasks.put(None)
+
+    def _work(self) -> None:
+        if self.cores:
+            os.sched_setaffinity(0, self.cores)  # of this thread, and of those torch starts for it
+        compute_on(self.threads)
+        while (task := self._tasks.get()) is not None:
+            function, future = task
+            try:
+                future.set_result(function())
+            except BaseException as error:  # whoever waits for it is to have it, whatever it is
+                future.set_exception(error)
+
+
+def shares(copies: int) -> list[tuple[int, frozenset[int] | None]]:
+    """How many cores each of so many copies on the CPU has, and which: a socket's where there are several."""
+    cores, nodes = available_cores(), numa_nodes()
+    apart = copies > 1 and len(nodes) > 1
+    return [(max(1, cores // copies), nodes[i % len(nodes)] if apart else None) for i in range(copies)]
