@@ -6,7 +6,7 @@ DATA   ?= ../shared/data
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-slow lint format bench train-compact constraints clean
+.PHONY: help setup run test test-slow lint format bench train-compact connect-compact constraints clean
 
 help:            ## List the targets
 	@grep -hE '^[a-z-]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -41,6 +41,9 @@ bench: setup     ## Run every benchmark, quickly
 
 train-compact: setup  ## Train the compact bundle anew from DATA
 	$(BIN)/python -m training.compact --data $(DATA) --output connectors/bundles/compact
+
+connect-compact: setup  ## Make its connectors, curves and report anew; its encoders stay
+	$(BIN)/python -m training.compact --data $(DATA) --output connectors/bundles/compact --connect
 
 constraints:     ## Resolve every dependency anew into constraints.txt (needs uv)
 	uv pip compile pyproject.toml --all-extras --python-version 3.11 --no-annotate --no-header \

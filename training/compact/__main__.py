@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from training.compact.build import build
+from training.compact.build import build, reconnect
 from training.compact.plan import FULL, QUICK
 
 
@@ -18,10 +18,14 @@ def main() -> None:
         "--work", type=Path, default=Path("runs/compact"), help="intermediate results; reused"
     )
     parser.add_argument("--quick", action="store_true", help="the same steps, far too short")
+    parser.add_argument(
+        "--connect", action="store_true", help="keep the encoders in the output; connect and measure anew"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(min(2, torch.get_num_threads()))
     plan = QUICK if arguments.quick else FULL
-    build(arguments.data.resolve(), arguments.output, arguments.work, plan)
+    make = reconnect if arguments.connect else build
+    make(arguments.data.resolve(), arguments.output, arguments.work, plan)
 
 
 if __name__ == "__main__":

@@ -6,14 +6,14 @@ Everything it leaves in the work folder is found again by a later run.
 
 import multiprocessing
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 
 import torch
 
 from connectors.encoders.compact.encoder import CompactEncoder, load_compact
-from training.compact.bundle_files import write_encoders, write_manifest
+from training.compact.bundle_files import steps_of, write_encoders, write_manifest
 from training.compact.links import LinkMaker
 from training.compact.measurements import Measurements
 from training.compact.plan import Plan
@@ -112,9 +112,23 @@ def build(data: Path, output: Path, work: Path, plan: Plan) -> None:
     say(f"training on {len(shop.pictures[0])} pictures, {len(shop.clips[0])} clips, "
         f"{len(shop.clouds[0])} clouds; {len(shop.lexicon.rows)} words and phrases")  # fmt: skip
     train_encoders(shop)
-    for part in ("encoders", "connectors"):
-        shutil.rmtree(output / part, ignore_errors=True)
+    shutil.rmtree(output / "encoders", ignore_errors=True)
     write_encoders(shop, output)
+    connect_encoders(shop, output, shop.spent())
+
+
+def reconnect(data: Path, output: Path, work: Path, plan: Plan) -> None:
+    """Make everything in `output` anew but its encoders: connectors, calibration, report, manifest.
+
+    `build` does the same with them, so what this leaves is what `build` with the same plan would.
+    Raises `MissingFiles` where `output` holds no bundle, `ConfigError` where another plan made it.
+    """
+    connect_encoders(Workshop(data, work, plan), output, steps_of(output, plan))
+
+
+def connect_encoders(shop: Workshop, output: Path, steps: Mapping[str, object]) -> None:
+    """Connect the encoders in `output`, measure, and write what goes with them."""
+    shutil.rmtree(output / "connectors", ignore_errors=True)
     encoders: dict[str, CompactEncoder] = {
         space: load_compact(output / "encoders" / space) for space in SPACES
     }
@@ -129,6 +143,6 @@ def build(data: Path, output: Path, work: Path, plan: Plan) -> None:
         f"{line.task} | {line.variant} | {line.figure}": [round(line.value, 4), round(line.chance, 4)]
         for line in lines
     }
-    write_manifest(shop, output, metrics)
+    write_manifest(shop, output, metrics, steps)
     size = sum(p.stat().st_size for p in output.rglob("*") if p.is_file())
     say(f"{output}: {size / 1e6:.1f} MB")

@@ -7,6 +7,7 @@ Given a workshop whose steps are done, it writes `encoders/` (shared trunks, hea
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -20,11 +21,13 @@ from connectors.encoders.compact.encoder import (
     TowerConfig,
     config_bytes,
 )
+from connectors.errors import ConfigError, MissingFiles
 from connectors.modality import Modality
-from training.compact.plan import DIM, PICTURE_TRUNK, SHAPE_TRUNK, SOUND_TRUNK, WORD_TRUNK
+from training.compact.plan import DIM, PICTURE_TRUNK, SHAPE_TRUNK, SOUND_TRUNK, WORD_TRUNK, Plan
 from training.compact.spaces import HEADS
 from training.compact.workshop import Workshop
 
+MANIFEST = "manifest.json"
 BUNDLE_TOML = """\
 # The compact bundle: small encoders trained by `make train-compact`, and connectors between them.
 format = "isthmus.bundle/1"
@@ -159,10 +162,30 @@ def data_hash(data: Path) -> str:
     return digest.hexdigest()
 
 
-def write_manifest(shop: Workshop, output: Path, metrics: Mapping[str, object]) -> None:
-    """Write `bundle.toml` and `manifest.json`; the latter lists every other file's sha256."""
+def steps_of(output: Path, plan: Plan) -> Mapping[str, object]:
+    """The training steps of the bundle there is, by its manifest.
+
+    Raises `MissingFiles` where there is none, `ConfigError` where it was made by another plan.
+    """
+    path = output / MANIFEST
+    if not path.is_file():
+        raise MissingFiles(f"{path} is missing: train the encoders first, without --connect")
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    if manifest["plan"] != asdict(plan):
+        raise ConfigError(f"the encoders in {output} were trained by another plan: train them anew")
+    steps: Mapping[str, object] = manifest["steps"]
+    return steps
+
+
+def write_manifest(
+    shop: Workshop, output: Path, metrics: Mapping[str, object], steps: Mapping[str, object]
+) -> None:
+    """Write `bundle.toml` and `manifest.json`; the latter lists every other file's sha256.
+
+    `steps`: what each training step took.
+    """
     (output / "bundle.toml").write_text(BUNDLE_TOML, encoding="utf-8")
-    path = output / "manifest.json"
+    path = output / MANIFEST
     listed = [p for p in sorted(output.rglob("*")) if p.is_file() and p != path]
     manifest = {
         "format": "isthmus.compact-build/1",
@@ -170,7 +193,7 @@ def write_manifest(shop: Workshop, output: Path, metrics: Mapping[str, object]) 
         "data_sha256": data_hash(shop.data),
         "plan": shop.describe(),
         "torch": torch.__version__,
-        "steps": shop.spent(),
+        "steps": dict(steps),
         "metrics": dict(metrics),
         "bytes": sum(p.stat().st_size for p in listed),
         "sha256": {p.relative_to(output).as_posix(): sha256(p.read_bytes()) for p in listed},

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -19,8 +18,8 @@ from connectors.connector import Connector
 from connectors.encoders.compact.encoder import CompactEncoder, Tower
 from training.assembly import Provenance
 from training.compact.alignment import classifier_rows
-from training.compact.held_out import View, encode_clips, encode_texts
-from training.compact.media_features import kept
+from training.compact.held_out import View, encode_clips, encode_pictures, encode_texts
+from training.compact.media_features import kept, teacher_clips, teacher_pictures
 from training.compact.sources import read_points
 from training.compact.teachers import Classifier, MobileNetV2, YamNet
 from training.compact.workshop import Workshop, say
@@ -47,22 +46,17 @@ class LinkMaker:
         fingerprint = "".join(e.fingerprint[7:13] for e in self.encoders.values())
         return kept(self.shop.work / "memories" / f"{fingerprint}-{name}.npy", make)
 
-    def _ideal(self, space: str, modality: str, classifier: Classifier, pool: str) -> Tensor:
-        """A teacher's classes as media of a space: [classes, d]."""
-        answers = np.load(self.shop.work / pool / "features.npy", mmap_mode="r")[:8192]
+    def _ideal(self, space: str, modality: str, classifier: Classifier, answers: Tensor) -> Tensor:
+        """A teacher's classes as media of a space [classes, d]; `answers`: its features of real media."""
         tower = self.encoders[space].towers[modality]
         assert isinstance(tower, Tower)
         with torch.inference_mode():
-            rows = classifier_rows(classifier, np.asarray(answers, dtype=np.float32))
-            return F.normalize(tower.head(rows), dim=1).clone()
+            return F.normalize(tower.head(classifier_rows(classifier, answers.numpy())), dim=1).clone()
 
     def _pictures(self, space: str) -> Tensor:
-        """Training pictures in a space: its head on the features that the heads were trained on."""
-        plain = torch.from_numpy(np.load(self.shop.work / "features" / "pictures-plain.npy"))
-        tower = self.encoders[space].towers["image"]
-        assert isinstance(tower, Tower)
-        with torch.inference_mode():
-            return F.normalize(tower.head(plain), dim=1).clone()
+        """Training pictures in a space."""
+        pictures = self.shop.pictures[0]
+        return self._kept(f"{space}-image", lambda: encode_pictures(self.encoders[space], pictures))
 
     def gallery(self) -> View:
         """Training pictures in clip."""
@@ -79,16 +73,17 @@ class LinkMaker:
         """Memories that connect sounds: texts in both spaces, pictures, sounds."""
         texts = self.texts()
         clips = self.shop.clips[0]
-        image = MobileNetV2(self.shop.teachers).classifier()
-        audio = YamNet(self.shop.teachers).classifier()
+        teachers = self.shop.teachers
+        image, audio = MobileNetV2(teachers).classifier(), YamNet(teachers).classifier()
+        paths = [picture.path for picture in self.shop.pictures[0]]
+        seen = self._kept("teacher-image", lambda: teacher_pictures(teachers, paths))
+        listened = self._kept("teacher-audio", lambda: teacher_clips(teachers, [c.path for c in clips]))
         heard = self._kept("audio", lambda: encode_clips(self.encoders["clap"], clips))
         return {
             "clip/text": self._kept("clip-text", lambda: encode_texts(self.encoders["clip"], texts)),
             "clap/text": self._kept("clap-text", lambda: encode_texts(self.encoders["clap"], texts)),
-            "clip/image": torch.cat(
-                [self._pictures("clip"), self._ideal("clip", "image", image, "pictures")]
-            ),
-            "clap/audio": torch.cat([heard, self._ideal("clap", "audio", audio, "sounds")]),
+            "clip/image": torch.cat([self._pictures("clip"), self._ideal("clip", "image", image, seen)]),
+            "clap/audio": torch.cat([heard, self._ideal("clap", "audio", audio, listened)]),
         }
 
     def shape_features(self) -> dict[str, Tensor]:
