@@ -49,12 +49,16 @@ NOTES = {
         "0.33 after 34,000, which is why it is used. Pictures of 224 pixels instead of 128: 0.82 and 0.56 "
         "against 0.84 and 0.59 after 18,000 views, at 2.2 times the time. Stages taught apart, each fed "
         "the teacher's own maps, then joined: 0.86 and 0.62 after 18,000 views apart and 18,000 together. "
-        "A student shaped like its teacher: level with that view for view, at a third of its speed. "
+        "A student shaped like its teacher: level with that over its first 3,000 views, at a third of its "
+        "speed. "
         "Mirroring views together with the teacher's maps was dropped, since a mirrored picture's maps "
         "are not the mirrored maps. Of a kind of photograph kept out of that pool (pets and toys), the "
         "37,000-view student named one of the teacher's five best classes in 4 % of cases, against 38 % "
         "of held-out pictures of the kinds it saw: what a student of this size does not see in these "
-        "hours, it does not learn. Not tried: pictures drawn from the teacher's weights; at 200 steps for "
+        "hours, it does not learn. For sounds the same was measured: with YAMNet itself as the trunk (its "
+        "weights are not shipped) the same heads name 81.0 % of the ESC clips in the sounds' own space, and "
+        "85.7 % after one more pass of 32,768 views in which it also learned what they show. Not tried: that "
+        "network as the teacher of a student; pictures drawn from the teacher's weights; at 200 steps for "
         "each of 1,000 classes they would take longer than all the rest."
     ),
 }
