@@ -177,10 +177,8 @@ def test_top_k_keeps_soft_weights_from_blurring():
 
 
 def test_the_ridge_that_suits_texts_best_is_not_stiff_enough_for_sounds():
-    """Nothing is trained: the penalty that errs least on held-out texts against the default's."""
-    chosen = {"method": "ridge", "ridge": (1e-4, 1e-3, 1e-2, 1e-1, 1.0)}
-
-    assert mean_rank(WORLD, **chosen) < mean_rank(WORLD, method="ridge")
+    """Nothing is trained: the penalty that errs least on held-out texts, against a fixed one."""
+    assert mean_rank(WORLD, method="ridge") < mean_rank(WORLD, method="ridge", ridge=(0.3,))
 
 
 def test_the_default_recipe_beats_the_published_one_and_its_closed_forms():
