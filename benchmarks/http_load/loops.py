@@ -118,6 +118,9 @@ async def open_loop(port: int, requests: Sequence[bytes], rate: float, seconds: 
 
     async def send(request: bytes, due: float) -> None:
         nonlocal opened
+        while idle and idle[-1][0].at_eof():  # the server closes what is idle for long
+            idle.pop()[1].close()
+            opened -= 1
         if idle:
             connection = idle.pop()
         else:
