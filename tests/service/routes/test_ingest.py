@@ -6,6 +6,7 @@ import tarfile
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -281,23 +282,26 @@ def test_a_cancelled_job_leaves_nothing_but_its_points(server: ServerProcess, ga
     assert api.post(f"/jobs/{running['id']}/resume").status_code == 409
 
 
-def test_a_search_does_not_wait_for_the_job(server: ServerProcess, gate: Gate) -> None:
-    """While texts cannot be embedded and the job has all its batches waiting, sounds go through at once."""
+def test_a_job_leaves_room_for_others(server: ServerProcess, gate: Gate) -> None:
+    """While texts wait and the job has all its batches in the queue, a sound is let in, and next in turn."""
     api = server.client
-    with gate.closed():
-        reply = api.post("/jobs/ingest", json={"folder": "texts", "collection": "behind"})
-        wait(api, reply, lambda job: job["progress"]["total"])
-        wait_until(lambda: admitted(api) > 0)
-        assert admitted(api) <= 100, "a job takes a few batches' room in the queue, not all there is"
-        sound = api.post("/embed", files={"files": ("s.wav", wav(880))}, data={"store": "false"})
-        assert sound.status_code == 200
-        assert api.get("/points", params={"collection": "again"}).status_code == 200
+    with ThreadPoolExecutor(1) as thread:
+        with gate.closed():
+            reply = api.post("/jobs/ingest", json={"folder": "texts", "collection": "behind"})
+            wait(api, reply, lambda job: job["progress"]["total"])
+            wait_until(lambda: admitted(api) > 0)
+            assert admitted(api) <= 100, "a job takes a few batches' room in the queue, not all there is"
+            sound = {"files": ("s.wav", wav(880))}
+            asked = thread.submit(api.post, "/embed", files=sound, data={"store": "false"})
+            wait_until(lambda: admitted(api, "clap") == 1)
+            assert api.get("/points", params={"collection": "again"}).status_code == 200
+        assert asked.result().status_code == 200
     wait(api, reply, ended)
 
 
-def admitted(api: httpx.Client) -> float:
+def admitted(api: httpx.Client, encoder: str = "clip") -> float:
     lines = api.get("/metrics").text.splitlines()
-    name = 'isthmus_admitted_items{encoder="clip"} '
+    name = f'isthmus_admitted_items{{encoder="{encoder}"}} '
     return next((float(line.split()[-1]) for line in lines if line.startswith(name)), 0.0)
 
 
