@@ -1,7 +1,7 @@
-"""The threads that run one encoder: one, or one a copy of it where it has several.
+"""The threads that feed one encoder: one, or one a copy of it where it has several.
 
-Holds `EncoderWorker`: a queue of prepared items and the threads that embed them, a batch at a time, as soon
-as one is idle. A batch that fails is split until the item to blame fails alone; one that does not fit in
+Holds `EncoderWorker`: a queue of prepared items and the threads that have them embedded, a batch at a time, as
+soon as one is idle; its `Replica` knows where the batch runs. A batch that fails is split until the item to blame fails alone; one that does not fit in
 memory is halved; a thread that dies is noticed and replaced.
 """
 
