@@ -1,8 +1,8 @@
 """The threads that feed one encoder: one, or one a copy of it where it has several.
 
-Holds `EncoderWorker`: a queue of prepared items and the threads that have them embedded, a batch at a time, as
-soon as one is idle; its `Replica` knows where the batch runs. A batch that fails is split until the item to blame fails alone; one that does not fit in
-memory is halved; a thread that dies is noticed and replaced.
+Holds `EncoderWorker`: a queue of prepared items and the threads that have them embedded, a batch at a time,
+as soon as one is idle; its `Replica` knows where a batch runs. A batch that fails is split until the item to
+blame fails alone; one that does not fit in memory is halved; a thread that dies is noticed and replaced.
 """
 
 import asyncio
