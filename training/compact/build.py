@@ -7,6 +7,7 @@ Everything it leaves in the work folder is found again by a later run.
 import multiprocessing
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
@@ -64,24 +65,32 @@ NOTES = {
 }
 
 
+THIN, THICK = ([f"pictures-{k}" for k in stages] for stages in (range(6), range(6, 16)))
 LOTS = (
-    (("pictures",), ("words", "sounds")),
-    (("pictures-refined",), ("sounds-refined", "clap")),
-    (("picture-features",),),
-    (("clip",), ("ulip",)),
+    (["picture-maps"], ["words"]),
+    (THICK, ["sounds", "sounds-refined", "clap", *THIN]),
+    (["pictures", "pictures-refined", "picture-features"],),
+    (["clip"], ["ulip"]),
 )
-"""Steps in their order: the lots of one line run side by side, each in a process on one thread."""
+"""Steps in their order: the lots of one line run side by side and share `THREADS`."""
+
+THREADS = 2
 
 
-def run_steps(data: Path, work: Path, plan: Plan, names: Sequence[str]) -> None:
-    """Do steps in this process, on one thread."""
-    torch.set_num_threads(1)
+def run_steps(data: Path, work: Path, plan: Plan, names: Sequence[str], threads: int) -> None:
+    """Do steps in this process."""
+    torch.set_num_threads(threads)
     shop = Workshop(data, work, plan)
     for name in names:
-        if name == "words":
-            shop.words()
-        elif name in ("pictures", "sounds"):
-            shop.trunk(name)
+        alone: dict[str, Callable[[], object]] = {
+            "words": shop.words,
+            "picture-maps": shop.picture_maps,
+            "pictures": shop.picture_trunk,
+            "sounds": shop.sound_trunk,
+            **{name: partial(shop.picture_stage, k) for k, name in enumerate(THIN + THICK)},
+        }
+        if name in alone:
+            alone[name]()
         else:
             maker = SpaceMaker(shop)
             steps: dict[str, Callable[[], object]] = {
@@ -100,7 +109,10 @@ def train_encoders(shop: Workshop) -> None:
     context = multiprocessing.get_context("spawn")
     for lots in LOTS:
         workers = [
-            context.Process(target=run_steps, args=(shop.data, shop.work, shop.plan, lot)) for lot in lots
+            context.Process(
+                target=run_steps, args=(shop.data, shop.work, shop.plan, lot, THREADS // len(lots))
+            )
+            for lot in lots
         ]
         for worker in workers:
             worker.start()

@@ -1,7 +1,7 @@
 """Distilling a trunk: a small network taught to answer as a teacher does, on a pool of views.
 
-Given a pool (`view_pool`) and the teacher's classifier, it gives back a trained `ConvTrunk`. The student
-matches the pooled features, the class scores that follow from them, and two inner maps through
+Given a pool (`view_pool`) and the teacher's classifier, it trains a trunk. The student matches the pooled
+features, the class scores that follow from them, and, where the pool has them, two inner maps through
 1x1 projections that are thrown away afterwards (Romero et al. 2015, FitNets). No label is used.
 """
 
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from connectors.encoders.compact.conv_trunk import ConvTrunk
+from connectors.encoders.compact.mobile_trunk import MobileTrunk
 from training.compact.alignment import soft_contrast
 from training.compact.optimisers import ConvOptimiser
 from training.compact.teachers import Classifier
@@ -88,14 +89,26 @@ def network_input(values: npt.NDArray[Any]) -> Tensor:
     return tensor.float()[:, None].contiguous(memory_format=torch.channels_last)
 
 
+def projections(trunk: nn.Module, views: Views) -> nn.ModuleList:
+    """1x1 convolutions from a trunk's inner maps to those that a pool has, if it has any."""
+    if "middle" not in views:
+        return nn.ModuleList()
+    assert isinstance(trunk, ConvTrunk)
+    widths = [int(block[-1].second[0].out_channels) for block in trunk.stages[-2:]]  # type: ignore[index]
+    return nn.ModuleList(
+        nn.Conv2d(width, views[key].shape[-1], 1)
+        for width, key in zip(widths, ("middle", "late"), strict=True)
+    )
+
+
 def distil(
-    trunk: ConvTrunk,
+    trunk: ConvTrunk | MobileTrunk,
     views: Views,
     classifier: Classifier,
     plan: DistilPlan,
     progress: Callable[[str], None],
     guide: Guide | None = None,
-) -> ConvTrunk:
+) -> None:
     """Train `trunk` in place on the pool; seeded, so the same pool gives the same trunk.
 
     With a guide, its head is trained along, and what the views show takes the place of the inner maps.
@@ -105,27 +118,24 @@ def distil(
     steps = max(1, int(plan.epochs * (count // plan.batch)))
     trunk.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     trunk.train()
-    widths = [int(block[-1].second[0].out_channels) for block in trunk.stages[-2:]]  # type: ignore[index]
-    hints = nn.ModuleList(
-        nn.Conv2d(width, views[key].shape[-1], 1)
-        for width, key in zip(widths, ("middle", "late"), strict=True)
-    )
+    hints = projections(trunk, views)
+    inner = ("middle", "late")[: len(hints)]
     others = [hints, *([guide.head] if guide else [])]
     optimiser = ConvOptimiser(trunk, others, plan.lr, plan.matrix_lr, plan.decay)
-    scale = {key: spread(views[key]) for key in ("features", "middle", "late")}
+    scale = {key: spread(views[key]) for key in ("features", *inner)}
     weight, bias = torch.from_numpy(classifier.weight), torch.from_numpy(classifier.bias)
-    begun, seen = time.monotonic(), torch.zeros(4)
+    begun, seen = time.monotonic(), torch.zeros(2 + len(inner))
     for step, rows in enumerate(batches(count, plan.batch, steps, plan.seed)):
         inputs = network_input(views["input"][rows])
-        target = {key: torch.from_numpy(views[key][rows]).float() for key in ("features", "middle", "late")}
+        target = {key: torch.from_numpy(views[key][rows]).float() for key in scale}
         with torch.autocast("cpu", torch.bfloat16):
-            middle, late, top = trunk.maps(inputs)
-            guesses = [hint(m) for hint, m in zip(hints, (middle, late), strict=True)]
-        features = top.float().mean(dim=(2, 3))
+            maps = trunk.maps(inputs)
+            guesses = [hint(m) for hint, m in zip(hints, maps[:-1], strict=True)]
+        features = maps[-1].float().mean(dim=(2, 3))
         feature_loss = ((features - target["features"]) / scale["features"]).square().mean()
         hint_losses = [
             ((guess.float().permute(0, 2, 3, 1) - target[key]) / scale[key]).square().mean()
-            for guess, key in zip(guesses, ("middle", "late"), strict=True)
+            for guess, key in zip(guesses, inner, strict=True)
         ]
         score_loss = F.kl_div(
             F.log_softmax((features @ weight.T + bias) / plan.temperature, dim=-1),
@@ -142,11 +152,13 @@ def distil(
             shown = " ".join(f"{x:.3f}" for x in (seen / 100).tolist())
             progress(f"step {step + 1}/{steps}: features, scores, maps {shown}; {rate:.0f} views/s")
             seen.zero_()
-    return trunk.eval()
+    trunk.eval()
 
 
 @torch.inference_mode()
 def trunk_features(trunk: nn.Module, inputs: Tensor, batch: int = 128) -> Tensor:
-    """Features [n, d] of network inputs, without gradients."""
+    """Features [n, d] of network inputs, without gradients; in bfloat16, which heads are not sensitive to."""
     trunk.eval()
-    return torch.cat([trunk(inputs[k : k + batch]).float() for k in range(0, len(inputs), batch)])
+    inputs = inputs.contiguous(memory_format=torch.channels_last)
+    with torch.autocast("cpu", torch.bfloat16):
+        return torch.cat([trunk(inputs[k : k + batch]).float() for k in range(0, len(inputs), batch)])

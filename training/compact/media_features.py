@@ -63,10 +63,8 @@ def scenes(trunk: nn.Module, paths: Sequence[Path], seed: int) -> Tensor:
         rows = []
         for k in range(start, min(len(images), start + 256)):
             rng = np.random.default_rng((seed, k))
-            view = recolour(scene(images, k, 160, rng), rng)
-            side = (STUDENT_SIDE, STUDENT_SIDE)
-            pixels = np.asarray(view.resize(side, Image.Resampling.BILINEAR))
-            rows.append(network_input(pixels[None]))
+            view = recolour(scene(images, k, STUDENT_SIDE, rng), rng)
+            rows.append(network_input(np.asarray(view)[None]))
         out.append(in_batches(trunk, rows))
     return torch.cat(out)
 

@@ -10,7 +10,16 @@ DIM = 256
 """Length of every compact space's vectors."""
 
 WORD_TRUNK = {"dim": 128, "layers": 2, "heads": 4, "hidden": 256, "features": DIM}
-PICTURE_TRUNK = {"channels": 3, "widths": [32, 64, 128, 256], "blocks": [1, 2, 3, 1], "features": 1280}
+PICTURE_TRUNK = {
+    "channels": 3,
+    "opening": [32, 16, 24],
+    "blocks": [
+        [24, 1], [32, 2], [32, 1], [32, 1], [64, 2], [64, 1], [64, 1], [64, 1],
+        [96, 1], [96, 1], [96, 1], [160, 2], [160, 1], [160, 1],
+    ],
+    "neck": 320,
+    "features": 1280,
+}  # fmt: skip
 SOUND_TRUNK = {"channels": 1, "widths": [32, 64, 128, 256], "blocks": [1, 2, 2, 1], "features": 1024}
 SHAPE_TRUNK = {"width": 128, "features": 512}
 
@@ -20,10 +29,14 @@ PICTURE_SHARES = {"photo": 1.3, "emoji": 3.0, "render": 0.5}
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Lengths of training; every random choice hangs on `seed`."""
+    """Lengths of training; every random choice hangs on `seed`.
+
+    `stage_steps`: for the picture trunk's thin stages, whose maps have less than 64 channels, and the others.
+    """
 
     picture_views: int
-    picture_epochs: float
+    stage_views: int
+    stage_steps: tuple[int, int]
     picture_refining: float
     sound_views: int
     sound_epochs: float
@@ -37,9 +50,10 @@ class Plan:
 
 
 FULL = Plan(
-    picture_views=49_152,
-    picture_epochs=5.0,
-    picture_refining=1.0,
+    picture_views=24_576,
+    stage_views=6_144,
+    stage_steps=(8000, 2500),
+    picture_refining=1.25,
     sound_views=65_536,
     sound_epochs=4.0,
     sound_refining=1.0,
@@ -51,7 +65,8 @@ FULL = Plan(
 )
 QUICK = Plan(
     picture_views=512,
-    picture_epochs=1.0,
+    stage_views=256,
+    stage_steps=(10, 10),
     picture_refining=1.0,
     sound_views=512,
     sound_epochs=1.0,

@@ -32,13 +32,13 @@ PICTURE_SIDE = 224
 class Reply:
     """A teacher's answer for one input.
 
-    `features` [d] pooled; `middle` [h, w, c] and `late` [h, w, c] inner maps; `mel` [96, 64] the
-    log-mel patch (sound only).
+    `features` [d] pooled; of sounds `middle` [h, w, c] and `late` [h, w, c], inner maps, and `mel` [96, 64],
+    the log-mel patch.
     """
 
     features: Floats
-    middle: Floats
-    late: Floats
+    middle: Floats | None = None
+    late: Floats | None = None
     mel: Floats | None = None
 
 
@@ -91,6 +91,13 @@ class Teacher:
         real = (value.astype(np.float32) - zeros) * scales
         return np.asarray(real, dtype=np.float32)
 
+    def operations(self) -> Iterator[tuple[str, list[dict[str, Any]], dict[str, Any]]]:
+        """What the network does, in order: an operation's name, what it reads, what it writes."""
+        by_index = {tensor["index"]: tensor for tensor in self._tensors}
+        for each in self._net._get_ops_details():  # nothing public tells a file's operations
+            read = [by_index[index] for index in each["inputs"] if index in by_index]
+            yield each["op_name"], read, by_index[each["outputs"][0]]
+
     def run(self, value: npt.NDArray[Any]) -> None:
         """Invoke on one input."""
         self._net.set_tensor(self._input, value)
@@ -106,8 +113,6 @@ class MobileNetV2(Teacher):
         super().__init__(teachers / "mobilenet_v2_1.0_224_ptq.tflite")
         top = "MobileNetV2/"
         self._pooled = self.find(top + "top/Reshape", [1, 1, 1, 1280])
-        self._middle = self.find(top + "expanded_conv_13/add", [1, 14, 14, 96])
-        self._late = self.find(top + "expanded_conv_17/project", [1, 7, 7, 320])
         names = read_json(teachers / "imagenet_classes.json")
         assert isinstance(names, list)
         self._names = tuple(str(name) for name in names)
@@ -115,11 +120,7 @@ class MobileNetV2(Teacher):
     def reply(self, picture: npt.NDArray[np.uint8]) -> Reply:
         """Answer for an RGB picture [224, 224, 3]."""
         self.run(picture[None])
-        return Reply(
-            self.read(self._pooled).reshape(-1),
-            self.read(self._middle)[0],
-            self.read(self._late)[0],
-        )
+        return Reply(self.read(self._pooled).reshape(-1))
 
     def classifier(self) -> Classifier:
         """The 1000 ImageNet rows (the background row is left out)."""

@@ -1,7 +1,7 @@
 """Pools of augmented views with the teacher's answers, built once by worker processes.
 
 Given the training items, a pool is a folder of memory-mapped arrays: what the student is shown and
-what the teacher said of it (pooled features, two inner maps resized to the student's grids). View k is
+what the teacher said of it (pooled features; of sounds, two inner maps as well). View k is
 drawn with a generator seeded by (seed, k), so a pool is the same however many workers make it.
 """
 
@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from connectors.encoders.compact.encoder import PICTURE_SIDE as STUDENT_SIDE
 from training.compact.picture_views import load_picture, picture_view
 from training.compact.sound_views import SYNTHETIC, load_clip, sound_view
 from training.compact.teachers import PICTURE_SIDE, MobileNetV2, YamNet, quiet
@@ -36,19 +37,13 @@ class PoolPlan:
     teachers: Path
     count: int
     seed: int
-    side: int = 128
+    side: int = STUDENT_SIDE
 
     @property
     def layout(self) -> dict[str, tuple[tuple[int, ...], str]]:
         """Shape and dtype of each array, for one view."""
         if self.kind == "pictures":
-            grid = self.side // 16
-            return {
-                "input": ((self.side, self.side, 3), "uint8"),
-                "features": ((1280,), "float16"),
-                "middle": ((grid, grid, 96), "float16"),
-                "late": ((grid // 2, grid // 2, 320), "float16"),
-            }
+            return {"input": ((self.side, self.side, 3), "uint8"), "features": ((1280,), "float16")}
         return {
             "input": ((96, 64), "float16"),
             "features": ((1024,), "float16"),
@@ -57,37 +52,16 @@ class PoolPlan:
         }
 
 
-def resize_map(values: npt.NDArray[np.float32], grid: int) -> npt.NDArray[np.float32]:
-    """Resize a map [h, w, c] to [grid, grid, c] by averaging over each cell's share of the map."""
-    for axis in (0, 1):
-        size = values.shape[axis]
-        edges = np.linspace(0, size, grid + 1)
-        cells = np.arange(size)
-        overlap = np.clip(
-            np.minimum(edges[1:, None], cells + 1) - np.maximum(edges[:-1, None], cells), 0, None
-        )
-        share = overlap / overlap.sum(axis=1, keepdims=True)
-        values = np.moveaxis(np.tensordot(share, values, axes=(1, axis)), 0, axis)
-    return values.astype(np.float32)
-
-
 @functools.cache
 def _picture_maker(plan: PoolPlan) -> Callable[[int, np.random.Generator], Views]:
     pictures = [load_picture(path) for path in plan.files]
     teacher = MobileNetV2(plan.teachers)
 
     def make(index: int, rng: np.random.Generator) -> Views:
-        view = picture_view(pictures, index, 192, rng)
-        image = Image.fromarray(view)
+        view = picture_view(pictures, index, plan.side, rng)
         size = (PICTURE_SIDE, PICTURE_SIDE)
-        reply = teacher.reply(np.asarray(image.resize(size, Image.Resampling.BILINEAR)))
-        small = image.resize((plan.side, plan.side), Image.Resampling.BILINEAR)
-        return {
-            "input": np.asarray(small),
-            "features": reply.features,
-            "middle": resize_map(reply.middle, plan.side // 16),
-            "late": resize_map(reply.late, plan.side // 32),
-        }
+        shown_to_teacher = Image.fromarray(view).resize(size, Image.Resampling.BILINEAR)
+        return {"input": view, "features": teacher.reply(np.asarray(shown_to_teacher)).features}
 
     return make
 
@@ -99,7 +73,7 @@ def _sound_maker(plan: PoolPlan) -> Callable[[int, np.random.Generator], Views]:
 
     def make(index: int, rng: np.random.Generator) -> Views:
         reply = teacher.reply(sound_view(clips, index, rng))
-        assert reply.mel is not None
+        assert reply.mel is not None and reply.middle is not None and reply.late is not None
         return {
             "input": reply.mel,
             "features": reply.features,

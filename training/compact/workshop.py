@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from connectors.encoders.compact.conv_trunk import ConvTrunk
 from connectors.encoders.compact.encoder import make_head
+from connectors.encoders.compact.mobile_trunk import MobileTrunk
 from connectors.encoders.compact.shape_trunk import ShapeTrunk
 from connectors.encoders.compact.word_tower import WordTrunk, read_vocabulary
 from training.compact.distillation import DistilPlan, Guide, distil
@@ -32,11 +33,17 @@ from training.compact.plan import (
 )
 from training.compact.sources import Clip, Cloud, Picture, read_clips, read_clouds, read_pictures
 from training.compact.splits import held_out_groups, held_out_recordings, split
+from training.compact.stage_fitting import StagePlan, fit_stage, write_maps
+from training.compact.teacher_stages import picture_stages
 from training.compact.teachers import Classifier, MobileNetV2, YamNet
 from training.compact.text_distillation import build_vocabulary, distil_words
 from training.compact.texts import Texts, gather_texts, read_lexicon
 from training.compact.view_pool import PoolPlan, Views, build_pool, shown
 from training.compact.word_graph import Lexicon
+
+THICK = 64
+"""Channels of the maps from which on a stage counts as thick. Thin ones need many steps, which cost little:
+what they get wrong, all stages after them suffer from."""
 
 
 def say(text: str) -> None:
@@ -141,17 +148,51 @@ class Workshop:
         teacher = MobileNetV2(self.teachers) if kind == "pictures" else YamNet(self.teachers)
         return teacher.classifier()
 
-    def trunk(self, kind: str) -> Path:
-        """The trunk of pictures or sounds, distilled from its teacher."""
+    def sound_trunk(self) -> Path:
+        """The sound trunk, distilled from its teacher."""
 
         def make() -> nn.Module:
-            network = ConvTrunk(**(PICTURE_TRUNK if kind == "pictures" else SOUND_TRUNK))  # type: ignore[arg-type]
-            epochs = self.plan.picture_epochs if kind == "pictures" else self.plan.sound_epochs
-            plan = DistilPlan(epochs, seed=self.plan.seed)
-            progress = lambda text: say(f"{kind}, {text}")  # noqa: E731
-            return distil(network, self.pool(kind), self.classifier(kind), plan, progress)
+            plan = DistilPlan(self.plan.sound_epochs, seed=self.plan.seed)
+            network, views = ConvTrunk(**SOUND_TRUNK), self.pool("sounds")  # type: ignore[arg-type]
+            distil(network, views, self.classifier("sounds"), plan, lambda t: say(f"sounds, {t}"))
+            return network
 
-        return self.step(kind, make)
+        return self.step("sounds", make)
+
+    def picture_maps(self) -> Path:
+        """What the picture teacher's stages are given for the first of the pool's pictures."""
+        folder = self.work / "pictures"
+        if not (folder / "maps.done").is_file():
+            pictures = self.pool("pictures")["input"][: self.plan.stage_views]
+            write_maps(picture_stages(self.teachers), pictures, folder, self.plan.seed)
+            (folder / "maps.done").touch()
+        return folder
+
+    def picture_stage(self, k: int) -> Path:
+        """One stage of the picture trunk, taught by the teacher's own."""
+
+        def make() -> nn.Module:
+            student = MobileTrunk(**PICTURE_TRUNK).stages[k]  # type: ignore[arg-type]
+            teacher = picture_stages(self.teachers)[k]
+            maps = np.load(self.picture_maps() / f"maps-{k}.npy", mmap_mode="r")
+            plan = StagePlan(self.plan.stage_steps[maps.shape[3] >= THICK], seed=self.plan.seed + k)
+            progress = lambda text: say(f"pictures, stage {k}, {text}")  # noqa: E731
+            error = fit_stage(student, teacher, maps, plan, progress)  # type: ignore[arg-type]
+            say(f"pictures, stage {k}: error {error:.4f}")
+            return student
+
+        return self.step(f"pictures-{k}", make)
+
+    def picture_trunk(self) -> Path:
+        """The picture trunk, its stages joined."""
+
+        def make() -> nn.Module:
+            trunk = MobileTrunk(**PICTURE_TRUNK)  # type: ignore[arg-type]
+            for k, stage in enumerate(trunk.stages):
+                stage.load_state_dict(load_file(self.picture_stage(k)))
+            return trunk
+
+        return self.step("pictures", make)
 
     def refined(self, kind: str, words: Tensor) -> Path:
         """The trunk after a second round, in which what a view shows counts beside the teacher.
@@ -161,17 +202,19 @@ class Workshop:
 
         def make() -> nn.Module:
             network = self.load_trunk(kind)
-            assert isinstance(network, ConvTrunk)
+            assert isinstance(network, ConvTrunk | MobileTrunk)
             classifier = self.classifier(kind)
             drawn, known = shown(self.pool_plan(kind))
             anchors = words[torch.from_numpy(drawn)]
             features = classifier.weight.shape[1]
             head = make_head([features, 512, words.shape[1]])
             guide = Guide(head, anchors, anchors, torch.from_numpy(known))
-            epochs = self.plan.picture_refining if kind == "pictures" else self.plan.sound_refining
-            plan = DistilPlan(epochs, lr=6e-4, matrix_lr=4e-3, seed=self.plan.seed + 1)
+            shows = kind == "pictures"
+            epochs = self.plan.picture_refining if shows else self.plan.sound_refining
+            plan = DistilPlan(epochs, 48 if shows else 96, lr=6e-4, matrix_lr=4e-3, seed=self.plan.seed + 1)
             progress = lambda text: say(f"{kind} refined, {text}")  # noqa: E731
-            return distil(network, self.pool(kind), classifier, plan, progress, guide)
+            distil(network, self.pool(kind), classifier, plan, progress, guide)
+            return network
 
         return self.step(f"{kind}-refined", make)
 
@@ -183,7 +226,8 @@ class Workshop:
         elif name == "shapes":
             return ShapeTrunk(**SHAPE_TRUNK)
         else:
-            trunk = ConvTrunk(**(PICTURE_TRUNK if name.startswith("pictures") else SOUND_TRUNK))  # type: ignore[arg-type]
+            shows = name.startswith("pictures")
+            trunk = MobileTrunk(**PICTURE_TRUNK) if shows else ConvTrunk(**SOUND_TRUNK)  # type: ignore[arg-type]
         trunk.load_state_dict(load_file(self.work / f"{name}.safetensors"))
         return trunk.eval()
 

@@ -1,8 +1,8 @@
-"""The convolutional trunk of the compact image and audio towers: a small residual network.
+"""The convolutional trunk of the compact audio tower: a small residual network.
 
-It is given a picture [n, 3, 128, 128] or log-mel patches [n, 1, 96, 64] and gives back pooled
-features [n, features]. Its four stages halve the grid down to a 32nd; dense 3x3 convolutions, since
-on a CPU they train and run faster than separable ones of the same accuracy.
+It is given log-mel patches [n, 1, 96, 64] and gives back pooled features [n, features]. Its four stages
+halve the grid down to a 32nd; dense 3x3 convolutions, since on a CPU they train and run faster than
+separable ones of the same accuracy.
 """
 
 from collections.abc import Sequence

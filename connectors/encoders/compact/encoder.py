@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from connectors.encoder import Prepared, TowerEncoder
 from connectors.encoders.compact.conv_trunk import ConvTrunk
 from connectors.encoders.compact.log_mel import prepare_sound
+from connectors.encoders.compact.mobile_trunk import MobileTrunk, folded
 from connectors.encoders.compact.shape_trunk import ShapeTrunk, prepare_points
 from connectors.encoders.compact.word_tower import (
     WordTrunk,
@@ -40,10 +41,10 @@ from connectors.errors import (
 from connectors.modality import Media, Modality
 
 CONFIG_FILE = "config.json"
-PICTURE_SIDE = 128
+PICTURE_SIDE = 192
 TRUNKS: dict[Modality, type[nn.Module]] = {
     "text": WordTrunk,
-    "image": ConvTrunk,
+    "image": MobileTrunk,
     "audio": ConvTrunk,
     "point_cloud": ShapeTrunk,
 }
@@ -95,7 +96,7 @@ def make_head(widths: Sequence[int]) -> nn.Sequential:
 
 
 def prepare_picture(image: Image.Image) -> Tensor:
-    """An RGB picture -> [1, 3, 128, 128] in -1..1: shortest side to 128, then the centre square."""
+    """An RGB picture -> [1, 3, 192, 192] in -1..1: shortest side to 192, then the centre square."""
     width, height = image.size
     if min(width, height) < 1:
         raise InvalidMedia("the picture has no pixels")
@@ -189,6 +190,7 @@ def load_compact(
         except TypeError as error:
             raise ConfigError(f"{path}, tower {name}: {error}") from error
         _fill(built[name].trunk, root, tower.trunk_file, config)
+        folded(built[name].trunk)
         if tower.head_file:
             _fill(built[name].head, root, tower.head_file, config)
         if tower.vocabulary_file:

@@ -18,7 +18,6 @@ from training.compact.distillation import DistilPlan, batches, distil, network_i
 from training.compact.teachers import Classifier
 from training.compact.text_distillation import build_vocabulary, distil_words
 from training.compact.texts import Texts
-from training.compact.view_pool import resize_map
 from training.compact.word_graph import Lexicon
 
 
@@ -38,7 +37,9 @@ def test_a_trunk_learns_what_the_pool_says_and_the_same_each_time() -> None:
 
     def train() -> ConvTrunk:
         torch.manual_seed(0)
-        return distil(ConvTrunk(3, (32,) * 4, (1,) * 4, 32), views, classifier, plan, lambda _: None)
+        trunk = ConvTrunk(3, (32,) * 4, (1,) * 4, 32)
+        distil(trunk, views, classifier, plan, lambda _: None)
+        return trunk
 
     trunk, again = train(), train()
     with torch.no_grad():
@@ -51,15 +52,6 @@ def test_every_row_comes_once_an_epoch() -> None:
     seen = np.concatenate(list(batches(20, 5, 4, seed=0)))
     assert sorted(seen.tolist()) == list(range(20))
     assert [b.tolist() for b in batches(20, 5, 4, 0)] == [b.tolist() for b in batches(20, 5, 4, 0)]
-
-
-def test_resizing_a_map_keeps_its_mean() -> None:
-    values = np.random.default_rng(0).normal(size=(14, 14, 3)).astype(np.float32)
-    for grid in (7, 4, 8):
-        small = resize_map(values, grid)
-        assert small.shape == (grid, grid, 3)
-        assert np.allclose(small.mean(axis=(0, 1)), values.mean(axis=(0, 1)), atol=1e-5)
-    assert np.allclose(resize_map(values, 7)[0, 0], values[:2, :2].mean(axis=(0, 1)), atol=1e-5)
 
 
 def test_classes_become_media_the_classifier_knows() -> None:
