@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from connectors.connector import Connector
 from connectors.encoders.compact.encoder import CompactEncoder
@@ -29,6 +30,12 @@ class Measurements:
     def _text(self, space: str, connector: Connector | None = None, texts: Sequence[str] = ()) -> Tensor:
         vectors = self.encoders[space].encode(list(texts), "text", 256)
         return connector.project(space, "text", vectors) if connector else vectors
+
+    def _named(self, key: str) -> View:
+        """A view with the text of each item's name in its place."""
+        view = self.views[key]
+        vectors = F.normalize(self._text("clip", None, view.names), dim=1)
+        return View(vectors, view.concepts, view.names)
 
     def _unified(self, connector: Connector | None, space: str, modality: Modality) -> View:
         view = self.views[f"{space}/{modality}"]
@@ -72,6 +79,12 @@ class Measurements:
         for name in ("exmcr", *baselines["clap"]):
             audio = self._unified(variants[name], "clap", "audio")
             out += concept_lines("held-out audio to trained-on image", name, audio, self.links.gallery)
+        audio, image = self._unified(shipped["exmcr-clap"], "clap", "audio"), self.views["clip/image"]
+        points = self._unified(shipped["exmcr-ulip"], "ulip", "point_cloud")
+        out += concept_lines("audio to image", "a sound's name", self._named("clap/audio"), image)
+        out += concept_lines("audio to image", "a picture's name", audio, self._named("clip/image"))
+        out += concept_lines("audio to 3D", "a sound's name", self._named("clap/audio"), points)
+        out += concept_lines("audio to 3D", "a shape's name", audio, self._named("ulip/point_cloud"))
         solid: dict[str, tuple[Connector | None, Connector | None]] = {
             "exmcr": (shipped["exmcr-clap"], shipped["exmcr-ulip"]),
             **{k: (baselines["clap"][k], baselines["ulip"][k]) for k in baselines["clap"]},
