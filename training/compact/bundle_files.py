@@ -171,7 +171,7 @@ def steps_of(output: Path, plan: Plan) -> Mapping[str, object]:
     if not path.is_file():
         raise MissingFiles(f"{path} is missing: train the encoders first, without --connect")
     manifest = json.loads(path.read_text(encoding="utf-8"))
-    if manifest["plan"] != asdict(plan):
+    if manifest["plan"] != json.loads(json.dumps(asdict(plan))):
         raise ConfigError(f"the encoders in {output} were trained by another plan: train them anew")
     steps: Mapping[str, object] = manifest["steps"]
     return steps

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from connectors.encoders.compact.mobile_trunk import Stage
 from training.compact.distillation import network_input
@@ -83,12 +83,14 @@ def fit_stage(
     """
     torch.manual_seed(plan.seed)
     student.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    optimiser = ConvOptimiser(student, (), plan.lr, plan.matrix_lr, 0.0)
     batch = min(64, max(16, plan.positions // (maps.shape[1] * maps.shape[2])))
     some = _tensor(maps[:512])
     spread = some.std(dim=(0, 2, 3), keepdim=True)
     with torch.no_grad():
-        scale = teacher.inner(some).std(dim=(0, 2, 3), keepdim=True) + 1e-3
+        answers = teacher.inner(some)
+        scale = answers.std(dim=(0, 2, 3), keepdim=True) + 1e-3
+        begin_at(student, answers.mean(dim=(0, 2, 3)), scale.flatten())
+    optimiser = ConvOptimiser(student, (), plan.lr, plan.matrix_lr, 0.0)
     rng = np.random.default_rng(plan.seed)
     seen = 0.0
     for step in range(plan.steps):
@@ -105,7 +107,17 @@ def fit_stage(
             seen = 0.0
     student.eval()
     with torch.no_grad():
-        return float(((student.inner(some) - teacher.inner(some)) / scale).square().mean())
+        return float(((student.inner(some) - answers) / scale).square().mean())
+
+
+def begin_at(student: nn.Module, mean: Tensor, spread: Tensor) -> None:
+    """Give a student's answers the mean and the spread of the teacher's, channel by channel.
+
+    They are far from 0 and 1 in the thin stages, and steps of one size would take long to get there.
+    """
+    last = [module for module in student.modules() if isinstance(module, nn.BatchNorm2d)][-1]
+    last.bias.copy_(mean)
+    last.weight.copy_(spread)
 
 
 def _blurred(

@@ -27,7 +27,17 @@ TOWERS = {
         {"tokens": len(VOCABULARY), "dim": 16, "layers": 2, "heads": 2, "hidden": 32, "features": 8},
         [8, 8],
     ),
-    "image": ({"channels": 3, "widths": [8, 8, 16, 16], "blocks": [1, 1, 1, 1], "features": 24}, [24, 8]),
+    "image": (
+        {
+            "channels": 3,
+            "opening": [8, 8, 8],
+            "blocks": [[8, 1], [16, 2], [16, 2], [16, 2]],
+            "neck": 16,
+            "features": 24,
+            "expansion": 2,
+        },
+        [24, 8],
+    ),
     "audio": ({"channels": 1, "widths": [8, 8, 16, 16], "blocks": [1, 1, 1, 1], "features": 24}, [24, 8]),
     "point_cloud": ({"width": 16, "features": 32}, [32, 8]),
 }
