@@ -30,6 +30,7 @@ SAFE_HEADERS = {
 }
 
 
+@router.head("/media/{id:path}", include_in_schema=False)
 @router.get(
     "/media/{id:path}",
     summary="Get a point's media",

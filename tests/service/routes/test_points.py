@@ -66,6 +66,9 @@ def test_media_are_served_in_ranges_and_by_etag(api: httpx.Client) -> None:
     assert (part.status_code, part.content) == (206, MEDIA["sound 2"][4:12])
     etag = part.headers["etag"]
     assert api.get(path, params=HERE, headers={"if-none-match": etag}).status_code == 304
+    head = api.head(path, params=HERE)
+    assert (head.status_code, head.content) == (200, b"")
+    assert int(head.headers["content-length"]) == len(MEDIA["sound 2"])
 
 
 def test_a_thumbnail_is_small_and_only_of_images(api: httpx.Client) -> None:
