@@ -6,7 +6,6 @@ the same positive, in the proportion of their cosine: labels repeat and overlap,
 a dog is not worth tearing them apart.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from training.compact.optimisers import warm_cosine
 from training.compact.teachers import Classifier
 
 
@@ -122,8 +122,7 @@ def align(
         if own_text:
             loss = loss + 20 * structure_loss(text_head, texts[torch.randint(len(texts), (512,))])
         for group in optimiser.param_groups:
-            cosine = 0.5 * (1 + math.cos(math.pi * step / plan.steps))
-            group["lr"] = plan.lr * min((step + 1) / 50, cosine)
+            group["lr"] = plan.lr * warm_cosine(step, plan.steps, 50)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()

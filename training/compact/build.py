@@ -17,7 +17,7 @@ from connectors.encoders.compact.encoder import CompactEncoder, load_compact
 from training.compact.bundle_files import steps_of, write_encoders, write_manifest
 from training.compact.links import LinkMaker
 from training.compact.measurements import Measurements
-from training.compact.plan import Plan
+from training.compact.plan import PICTURE_STAGES, THIN_STAGES, Plan
 from training.compact.report import write_report
 from training.compact.score_curves import write_curves
 from training.compact.spaces import SpaceMaker
@@ -70,10 +70,10 @@ NOTES = {
 }
 
 
-THIN, THICK = ([f"pictures-{k}" for k in stages] for stages in (range(6), range(6, 16)))
+STAGES = [f"pictures-{k}" for k in range(PICTURE_STAGES)]
 LOTS = (
     (["picture-maps"], ["words"]),
-    (THICK, ["sounds", "sounds-refined", "clap", *THIN]),
+    (STAGES[THIN_STAGES:], ["sounds", "sounds-refined", "clap", *STAGES[:THIN_STAGES]]),
     (["pictures", "pictures-refined", "picture-features"],),
     (["clip"], ["ulip"]),
 )
@@ -92,7 +92,7 @@ def run_steps(data: Path, work: Path, plan: Plan, names: Sequence[str], threads:
             "picture-maps": shop.picture_maps,
             "pictures": shop.picture_trunk,
             "sounds": shop.sound_trunk,
-            **{name: partial(shop.picture_stage, k) for k, name in enumerate(THIN + THICK)},
+            **{name: partial(shop.picture_stage, k) for k, name in enumerate(STAGES)},
         }
         if name in alone:
             alone[name]()

@@ -5,7 +5,6 @@ features, the class scores that follow from them, and, where the pool has them, 
 1x1 projections that are thrown away afterwards (Romero et al. 2015, FitNets). No label is used.
 """
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from torch.nn import functional as F
 from connectors.encoders.compact.conv_trunk import ConvTrunk
 from connectors.encoders.compact.mobile_trunk import MobileTrunk
 from training.compact.alignment import soft_contrast
-from training.compact.optimisers import ConvOptimiser
+from training.compact.optimisers import ConvOptimiser, warm_cosine
 from training.compact.teachers import Classifier
 from training.compact.view_pool import Views
 
@@ -145,7 +144,7 @@ def distil(
         )
         loss = feature_loss + score_loss
         loss = loss + (guide.loss(features, torch.from_numpy(rows)) if guide else 0.5 * sum(hint_losses))
-        optimiser.step(loss, min((step + 1) / WARM_UP, 0.5 * (1 + math.cos(math.pi * step / steps))))
+        optimiser.step(loss, warm_cosine(step, steps, WARM_UP))
         seen += torch.stack([feature_loss, score_loss, *hint_losses]).detach()
         if (step + 1) % 100 == 0:
             rate = (step + 1) * plan.batch / (time.monotonic() - begun)

@@ -23,6 +23,13 @@ PICTURE_TRUNK = {
 SOUND_TRUNK = {"channels": 1, "widths": [32, 64, 128, 256], "blocks": [1, 2, 2, 1], "features": 1024}
 SHAPE_TRUNK = {"width": 128, "features": 512}
 
+THIN_STAGES = 6
+"""Of the picture trunk's stages, those whose maps have less than 64 channels. They get many steps, which cost
+little: what they get wrong, all stages after them suffer from."""
+
+PICTURE_STAGES = len(PICTURE_TRUNK["blocks"]) + 2  # type: ignore[arg-type]
+"""All of them: the blocks, and a stage at either end."""
+
 PICTURE_SHARES = {"photo": 1.3, "emoji": 3.0, "render": 0.5}
 """How often a picture of each kind is drawn for a view, relative to each other."""
 
@@ -31,7 +38,7 @@ PICTURE_SHARES = {"photo": 1.3, "emoji": 3.0, "render": 0.5}
 class Plan:
     """Lengths of training; every random choice hangs on `seed`.
 
-    `stage_steps`: for the picture trunk's thin stages, whose maps have less than 64 channels, and the others.
+    `stage_steps`: for the picture trunk's thin stages, and for the others.
     """
 
     picture_views: int

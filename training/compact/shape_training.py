@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from connectors.encoders.compact.shape_trunk import POINTS, prepare_points
 from connectors.modality import Points
 from training.compact.alignment import soft_contrast, structure_loss
+from training.compact.optimisers import warm_cosine
 
 FEWEST_KEPT = 256
 
@@ -118,8 +119,7 @@ def train_shapes(
             kept = structure_loss(text_head, texts[torch.randint(len(texts), (512,))])
             loss = 0.5 * mesh + name + 20 * kept
             for group in optimiser.param_groups:
-                cosine = 0.5 * (1 + math.cos(math.pi * step / steps))
-                group["lr"] = plan.lr * min((step + 1) / 50, cosine)
+                group["lr"] = plan.lr * warm_cosine(step, steps, 50)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()

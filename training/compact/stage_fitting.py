@@ -8,7 +8,6 @@ Distillation for Neural Network Acceleration"). Maps are blended and blurred wit
 teacher answers for what it is shown. The weights begin at random; the teacher's are never copied.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from torch import Tensor, nn
 
 from connectors.encoders.compact.mobile_trunk import Stage
 from training.compact.distillation import network_input
-from training.compact.optimisers import ConvOptimiser
+from training.compact.optimisers import ConvOptimiser, warm_cosine
 from training.compact.teacher_stages import TeacherStage
 
 GRID = 12
@@ -100,7 +99,7 @@ def fit_stage(
                 target = teacher.inner(given).float()
             answer = student.inner(given)
         loss = ((answer.float() - target) / scale).square().mean()
-        optimiser.step(loss, min((step + 1) / 30, 0.5 * (1 + math.cos(math.pi * step / plan.steps))))
+        optimiser.step(loss, warm_cosine(step, plan.steps, 30))
         seen += float(loss.detach())
         if (step + 1) % 1000 == 0:
             progress(f"step {step + 1}/{plan.steps}: error {seen / 1000:.4f}")

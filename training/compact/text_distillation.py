@@ -5,7 +5,6 @@ embeddings start from the lexicon's own vectors, so that training only has to le
 and what pieces of unknown words hint at.
 """
 
-import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 
@@ -21,6 +20,7 @@ from connectors.encoders.compact.word_tower import (
     pad_ids,
     token_ids,
 )
+from training.compact.optimisers import warm_cosine
 from training.compact.texts import TEMPLATES, Texts
 from training.compact.word_graph import words_of
 
@@ -125,7 +125,7 @@ def distil_words(
     seen = 0.0
     for step in range(steps):
         for group in optimiser.param_groups:
-            group["lr"] = lr * min((step + 1) / 100, 0.5 * (1 + math.cos(math.pi * step / steps)))
+            group["lr"] = lr * warm_cosine(step, steps, 100)
         optimiser.zero_grad(set_to_none=True)
         drawn = [sampler.draw() for _ in range(batch)]
         ids = [token_ids(tokenizer, text) for text in drawn]

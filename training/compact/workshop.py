@@ -28,6 +28,7 @@ from training.compact.plan import (
     PICTURE_TRUNK,
     SHAPE_TRUNK,
     SOUND_TRUNK,
+    THIN_STAGES,
     WORD_TRUNK,
     Plan,
 )
@@ -40,10 +41,6 @@ from training.compact.text_distillation import build_vocabulary, distil_words
 from training.compact.texts import Texts, gather_texts, read_lexicon
 from training.compact.view_pool import PoolPlan, Views, build_pool, shown
 from training.compact.word_graph import Lexicon
-
-THICK = 64
-"""Channels of the maps from which on a stage counts as thick. Thin ones need many steps, which cost little:
-what they get wrong, all stages after them suffer from."""
 
 
 def say(text: str) -> None:
@@ -175,7 +172,7 @@ class Workshop:
             student = MobileTrunk(**PICTURE_TRUNK).stages[k]  # type: ignore[arg-type]
             teacher = picture_stages(self.teachers)[k]
             maps = np.load(self.picture_maps() / f"maps-{k}.npy", mmap_mode="r")
-            plan = StagePlan(self.plan.stage_steps[maps.shape[3] >= THICK], seed=self.plan.seed + k)
+            plan = StagePlan(self.plan.stage_steps[k >= THIN_STAGES], seed=self.plan.seed + k)
             progress = lambda text: say(f"pictures, stage {k}, {text}")  # noqa: E731
             error = fit_stage(student, teacher, maps, plan, progress)  # type: ignore[arg-type]
             say(f"pictures, stage {k}: error {error:.4f}")
