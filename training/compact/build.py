@@ -17,7 +17,7 @@ from connectors.encoders.compact.encoder import CompactEncoder, load_compact
 from training.compact.bundle_files import steps_of, write_encoders, write_manifest
 from training.compact.links import LinkMaker
 from training.compact.measurements import Measurements
-from training.compact.plan import PICTURE_STAGES, THIN_STAGES, Plan
+from training.compact.plan import STAGES, Plan
 from training.compact.report import write_report
 from training.compact.score_curves import write_curves
 from training.compact.spaces import SpaceMaker
@@ -70,10 +70,10 @@ NOTES = {
 }
 
 
-STAGES = [f"pictures-{k}" for k in range(PICTURE_STAGES)]
+SEEN, HEARD = ([f"{kind}-{k}" for k in range(STAGES[kind])] for kind in ("pictures", "sounds"))
 LOTS = (
-    (["picture-maps"], ["words"]),
-    (STAGES[THIN_STAGES:], ["sounds", "sounds-refined", "clap", *STAGES[:THIN_STAGES]]),
+    (["picture-maps", "sound-maps"], ["words"]),
+    ([*SEEN[:4], *SEEN[6:]], [*HEARD, "sounds", "sounds-refined", "clap", *SEEN[4:6]]),
     (["pictures", "pictures-refined", "picture-features"],),
     (["clip"], ["ulip"]),
 )
@@ -89,10 +89,12 @@ def run_steps(data: Path, work: Path, plan: Plan, names: Sequence[str], threads:
     for name in names:
         alone: dict[str, Callable[[], object]] = {
             "words": shop.words,
-            "picture-maps": shop.picture_maps,
-            "pictures": shop.picture_trunk,
-            "sounds": shop.sound_trunk,
-            **{name: partial(shop.picture_stage, k) for k, name in enumerate(STAGES)},
+            "picture-maps": partial(shop.maps, "pictures"),
+            "sound-maps": partial(shop.maps, "sounds"),
+            "pictures": partial(shop.joined, "pictures"),
+            "sounds": partial(shop.joined, "sounds"),
+            **{name: partial(shop.stage, "pictures", k) for k, name in enumerate(SEEN)},
+            **{name: partial(shop.stage, "sounds", k) for k, name in enumerate(HEARD)},
         }
         if name in alone:
             alone[name]()

@@ -1,8 +1,8 @@
 """Distilling a trunk: a small network taught to answer as a teacher does, on a pool of views.
 
-Given a pool (`view_pool`) and the teacher's classifier, it trains a trunk. The student matches the pooled
-features, the class scores that follow from them, and, where the pool has them, two inner maps through
-1x1 projections that are thrown away afterwards (Romero et al. 2015, FitNets). No label is used.
+Given a pool (`view_pool`) and the teacher's classifier, it trains a trunk whose stages were taught before
+(`stage_fitting`). The student matches the pooled features and the class scores that follow from them; what
+the views show counts beside the teacher.
 """
 
 import time
@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from connectors.encoders.compact.conv_trunk import ConvTrunk
 from connectors.encoders.compact.mobile_trunk import MobileTrunk
+from connectors.encoders.compact.sound_trunk import SoundTrunk
 from training.compact.alignment import soft_contrast
 from training.compact.optimisers import ConvOptimiser, warm_cosine
 from training.compact.teachers import Classifier
@@ -88,20 +88,8 @@ def network_input(values: npt.NDArray[Any]) -> Tensor:
     return tensor.float()[:, None].contiguous(memory_format=torch.channels_last)
 
 
-def projections(trunk: nn.Module, views: Views) -> nn.ModuleList:
-    """1x1 convolutions from a trunk's inner maps to those that a pool has, if it has any."""
-    if "middle" not in views:
-        return nn.ModuleList()
-    assert isinstance(trunk, ConvTrunk)
-    widths = [int(block[-1].second[0].out_channels) for block in trunk.stages[-2:]]  # type: ignore[index]
-    return nn.ModuleList(
-        nn.Conv2d(width, views[key].shape[-1], 1)
-        for width, key in zip(widths, ("middle", "late"), strict=True)
-    )
-
-
 def distil(
-    trunk: ConvTrunk | MobileTrunk,
+    trunk: MobileTrunk | SoundTrunk,
     views: Views,
     classifier: Classifier,
     plan: DistilPlan,
@@ -110,46 +98,40 @@ def distil(
 ) -> None:
     """Train `trunk` in place on the pool; seeded, so the same pool gives the same trunk.
 
-    With a guide, its head is trained along, and what the views show takes the place of the inner maps.
+    With a guide, its head is trained along.
     """
     torch.manual_seed(plan.seed)
     count = len(views["input"])
     steps = max(1, int(plan.epochs * (count // plan.batch)))
     trunk.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     trunk.train()
-    hints = projections(trunk, views)
-    inner = ("middle", "late")[: len(hints)]
-    others = [hints, *([guide.head] if guide else [])]
+    others = [guide.head] if guide else []
     optimiser = ConvOptimiser(trunk, others, plan.lr, plan.matrix_lr, plan.decay)
-    scale = {key: spread(views[key]) for key in ("features", *inner)}
+    scale = spread(views["features"])
     weight, bias = torch.from_numpy(classifier.weight), torch.from_numpy(classifier.bias)
-    begun, seen = time.monotonic(), torch.zeros(2 + len(inner))
+    begun, seen = time.monotonic(), torch.zeros(2)
     for step, rows in enumerate(batches(count, plan.batch, steps, plan.seed)):
         inputs = network_input(views["input"][rows])
-        target = {key: torch.from_numpy(views[key][rows]).float() for key in scale}
+        target = torch.from_numpy(views["features"][rows]).float()
         with torch.autocast("cpu", torch.bfloat16):
-            maps = trunk.maps(inputs)
-            guesses = [hint(m) for hint, m in zip(hints, maps[:-1], strict=True)]
-        features = maps[-1].float().mean(dim=(2, 3))
-        feature_loss = ((features - target["features"]) / scale["features"]).square().mean()
-        hint_losses = [
-            ((guess.float().permute(0, 2, 3, 1) - target[key]) / scale[key]).square().mean()
-            for guess, key in zip(guesses, inner, strict=True)
-        ]
+            last = trunk.map(inputs)
+        features = last.float().mean(dim=(2, 3))
+        feature_loss = ((features - target) / scale).square().mean()
         score_loss = F.kl_div(
             F.log_softmax((features @ weight.T + bias) / plan.temperature, dim=-1),
-            F.log_softmax((target["features"] @ weight.T + bias) / plan.temperature, dim=-1),
+            F.log_softmax((target @ weight.T + bias) / plan.temperature, dim=-1),
             log_target=True,
             reduction="batchmean",
         )
         loss = feature_loss + score_loss
-        loss = loss + (guide.loss(features, torch.from_numpy(rows)) if guide else 0.5 * sum(hint_losses))
+        if guide:
+            loss = loss + guide.loss(features, torch.from_numpy(rows))
         optimiser.step(loss, warm_cosine(step, steps, WARM_UP))
-        seen += torch.stack([feature_loss, score_loss, *hint_losses]).detach()
+        seen += torch.stack([feature_loss, score_loss]).detach()
         if (step + 1) % 100 == 0:
             rate = (step + 1) * plan.batch / (time.monotonic() - begun)
             shown = " ".join(f"{x:.3f}" for x in (seen / 100).tolist())
-            progress(f"step {step + 1}/{steps}: features, scores, maps {shown}; {rate:.0f} views/s")
+            progress(f"step {step + 1}/{steps}: features, scores {shown}; {rate:.0f} views/s")
             seen.zero_()
     trunk.eval()
 

@@ -106,7 +106,7 @@ class LinkMaker:
             "method": method,
             "leaf": leaf,
             "overlap": overlap,
-            "projector": {"hidden": 512},
+            "projector": {"hidden": 384},
             "optim": {
                 "epochs": self.shop.plan.connector_epochs,
                 "batch_size": 1024,

@@ -13,7 +13,9 @@ from connectors.connector import Connector
 from connectors.encoders.compact.encoder import CompactEncoder
 from connectors.modality import Modality
 from training.compact.held_out import View, projected, read_views, teacher_views
+from training.compact.linear_probe import linear_probe
 from training.compact.links import Links
+from training.compact.media_features import teacher_clips
 from training.compact.report import Line, concept_lines, mesh_lines, name_lines, zero_shot_line
 from training.compact.workshop import Workshop
 
@@ -115,9 +117,28 @@ class Measurements:
         views = teacher_views(self.shop)
         label = "teachers' scores"
         return [
+            self._probe(),
             *concept_lines("audio to image", label, views["audio"], views["image"]),
             *concept_lines("image to audio", label, views["image"], views["audio"]),
         ]
+
+    def _probe(self) -> Line:
+        """The linear probe of the sound teacher, on the clips that zero-shot is measured on."""
+        train, held = ([clip for clip in part if clip.kind == "esc"] for part in self.shop.clips)
+        names, asked = [clip.name for clip in train], [clip.name for clip in held]
+        known, unknown = (
+            teacher_clips(self.shop.teachers, [clip.path for clip in part]) for part in (train, held)
+        )
+        accuracy, classes = linear_probe(known, names, unknown, asked), len(set(asked))
+        return Line(
+            "ESC, classified",
+            "teacher's linear probe",
+            "accuracy",
+            accuracy,
+            1 / classes,
+            len(asked),
+            classes,
+        )
 
     def _esc(self, view: View) -> View:
         return view.where([clip.kind == "esc" for clip in self.shop.clips[1]])

@@ -20,15 +20,27 @@ PICTURE_TRUNK = {
     "neck": 320,
     "features": 1280,
 }  # fmt: skip
-SOUND_TRUNK = {"channels": 1, "widths": [32, 64, 128, 256], "blocks": [1, 2, 2, 1], "features": 1024}
+SOUND_TRUNK = {
+    "channels": 1,
+    "opening": [32, 24, 128, 128],
+    "wide": [[128, 1, 256], [256, 2, 256], [256, 1, 384], [512, 2, 320]],
+    "deep": [
+        [512, 1, 256], [512, 1, 256], [512, 1, 256], [512, 1, 128], [512, 1, 96],
+        [1024, 2, 128], [1024, 1, 224],
+    ],
+}  # fmt: skip
 SHAPE_TRUNK = {"width": 128, "features": 512}
 
-THIN_STAGES = 6
-"""Of the picture trunk's stages, those whose maps have less than 64 channels. They get many steps, which cost
-little: what they get wrong, all stages after them suffer from."""
+STAGES = {"pictures": 16, "sounds": 12}
+"""Of a trunk, how many."""
 
-PICTURE_STAGES = len(PICTURE_TRUNK["blocks"]) + 2  # type: ignore[arg-type]
-"""All of them: the blocks, and a stage at either end."""
+THIN_STAGES = {"pictures": 6, "sounds": 1}
+"""Those at the front, whose maps have few channels. They get many steps, which cost little: what they get
+wrong, all stages after them suffer from."""
+
+STAGE_NOISE = {"pictures": 0.1, "sounds": 0.0}
+"""Noise on what a stage is shown, in shares of a channel's spread. The sound teacher's maps are of few
+dimensions among their 512 channels, and noise in all of them drowns what is there."""
 
 PICTURE_SHARES = {"photo": 1.3, "emoji": 3.0, "render": 0.5}
 """How often a picture of each kind is drawn for a view, relative to each other."""
@@ -38,16 +50,17 @@ PICTURE_SHARES = {"photo": 1.3, "emoji": 3.0, "render": 0.5}
 class Plan:
     """Lengths of training; every random choice hangs on `seed`.
 
-    `stage_steps`: for the picture trunk's thin stages, and for the others.
+    Of a pool's views, so many become maps that stages are taught on. `stage_steps`: for a trunk's thin
+    stages, and for the others. Refining is in passes over a pool.
     """
 
     picture_views: int
-    stage_views: int
-    stage_steps: tuple[int, int]
+    picture_maps: int
     picture_refining: float
     sound_views: int
-    sound_epochs: float
+    sound_maps: int
     sound_refining: float
+    stage_steps: tuple[int, int]
     vocabulary: int
     word_steps: int
     head_steps: int
@@ -58,12 +71,12 @@ class Plan:
 
 FULL = Plan(
     picture_views=24_576,
-    stage_views=6_144,
-    stage_steps=(8000, 2500),
+    picture_maps=6_144,
     picture_refining=1.25,
-    sound_views=65_536,
-    sound_epochs=4.0,
-    sound_refining=1.0,
+    sound_views=49_152,
+    sound_maps=8_192,
+    sound_refining=1.5,
+    stage_steps=(8000, 2500),
     vocabulary=16_384,
     word_steps=2500,
     head_steps=1500,
@@ -72,12 +85,12 @@ FULL = Plan(
 )
 QUICK = Plan(
     picture_views=512,
-    stage_views=256,
-    stage_steps=(10, 10),
+    picture_maps=256,
     picture_refining=1.0,
     sound_views=512,
-    sound_epochs=1.0,
+    sound_maps=256,
     sound_refining=1.0,
+    stage_steps=(10, 10),
     vocabulary=4000,
     word_steps=20,
     head_steps=40,

@@ -1,8 +1,8 @@
 """The two teachers: MobileNetV2 for pictures, YAMNet for sound, run from their TFLite files.
 
 Each is given one raw input (a picture, a frame of sound) and gives back what a student is asked to
-reproduce: the pooled features, two inner feature maps, and the classifier's rows that turn features
-into class scores. Their weights are read for training and never shipped.
+reproduce: the pooled features, and the classifier's rows that turn features into class scores. Their weights
+are read for training and never shipped.
 """
 
 import contextlib
@@ -32,13 +32,10 @@ PICTURE_SIDE = 224
 class Reply:
     """A teacher's answer for one input.
 
-    `features` [d] pooled; of sounds `middle` [h, w, c] and `late` [h, w, c], inner maps, and `mel` [96, 64],
-    the log-mel patch.
+    `features` [d] pooled; of sounds `mel` [96, 64], the log-mel patch.
     """
 
     features: Floats
-    middle: Floats | None = None
-    late: Floats | None = None
     mel: Floats | None = None
 
 
@@ -141,8 +138,6 @@ class YamNet(Teacher):
         super().__init__(teachers / "yamnet.tflite")
         top = "yamnet_frames/"
         self._pooled = self.find(top + "global_average_pooling2d/Mean", [1, 1024])
-        self._middle = self.find(top + "layer12/pointwise_conv/relu", [1, 6, 4, 512])
-        self._late = self.find(top + "layer14/pointwise_conv/relu", [1, 3, 2, 1024])
         self._mel = self.find(top + "reshape/Reshape", [1, 96, 64, 1])
         names = read_json(teachers / "yamnet_classes.json")
         assert isinstance(names, list)
@@ -153,8 +148,6 @@ class YamNet(Teacher):
         self.run(np.ascontiguousarray(frame[None], dtype=np.float32))
         return Reply(
             self.read(self._pooled).reshape(-1),
-            self.read(self._middle)[0],
-            self.read(self._late)[0],
             self.read(self._mel)[0, :, :, 0],
         )
 

@@ -1,7 +1,7 @@
 """Pools of augmented views with the teacher's answers, built once by worker processes.
 
 Given the training items, a pool is a folder of memory-mapped arrays: what the student is shown and
-what the teacher said of it (pooled features; of sounds, two inner maps as well). View k is
+what the teacher said of it, its pooled features. View k is
 drawn with a generator seeded by (seed, k), so a pool is the same however many workers make it.
 """
 
@@ -44,12 +44,7 @@ class PoolPlan:
         """Shape and dtype of each array, for one view."""
         if self.kind == "pictures":
             return {"input": ((self.side, self.side, 3), "uint8"), "features": ((1280,), "float16")}
-        return {
-            "input": ((96, 64), "float16"),
-            "features": ((1024,), "float16"),
-            "middle": ((6, 4, 512), "float16"),
-            "late": ((3, 2, 1024), "float16"),
-        }
+        return {"input": ((96, 64), "float16"), "features": ((1024,), "float16")}
 
 
 @functools.cache
@@ -73,13 +68,8 @@ def _sound_maker(plan: PoolPlan) -> Callable[[int, np.random.Generator], Views]:
 
     def make(index: int, rng: np.random.Generator) -> Views:
         reply = teacher.reply(sound_view(clips, index, rng))
-        assert reply.mel is not None and reply.middle is not None and reply.late is not None
-        return {
-            "input": reply.mel,
-            "features": reply.features,
-            "middle": reply.middle,
-            "late": reply.late,
-        }
+        assert reply.mel is not None
+        return {"input": reply.mel, "features": reply.features}
 
     return make
 

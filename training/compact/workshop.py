@@ -16,10 +16,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from connectors.encoders.compact.conv_trunk import ConvTrunk
+from connectors.encoders.compact.conv_layers import Stage
 from connectors.encoders.compact.encoder import make_head
 from connectors.encoders.compact.mobile_trunk import MobileTrunk
 from connectors.encoders.compact.shape_trunk import ShapeTrunk
+from connectors.encoders.compact.sound_trunk import SoundTrunk
 from connectors.encoders.compact.word_tower import WordTrunk, read_vocabulary
 from training.compact.distillation import DistilPlan, Guide, distil
 from training.compact.plan import (
@@ -28,6 +29,7 @@ from training.compact.plan import (
     PICTURE_TRUNK,
     SHAPE_TRUNK,
     SOUND_TRUNK,
+    STAGE_NOISE,
     THIN_STAGES,
     WORD_TRUNK,
     Plan,
@@ -35,7 +37,7 @@ from training.compact.plan import (
 from training.compact.sources import Clip, Cloud, Picture, read_clips, read_clouds, read_pictures
 from training.compact.splits import held_out_groups, held_out_recordings, split
 from training.compact.stage_fitting import StagePlan, fit_stage, write_maps
-from training.compact.teacher_stages import picture_stages
+from training.compact.teacher_stages import TeacherStage, picture_stages, sound_stages
 from training.compact.teachers import Classifier, MobileNetV2, YamNet
 from training.compact.text_distillation import build_vocabulary, distil_words
 from training.compact.texts import Texts, gather_texts, read_lexicon
@@ -56,6 +58,13 @@ def save_module(module: nn.Module, path: Path) -> None:
     }
     save_file(state, path.with_suffix(".part"))
     path.with_suffix(".part").rename(path)
+
+
+def new_trunk(kind: str) -> MobileTrunk | SoundTrunk:
+    """An untrained trunk of pictures or sounds."""
+    if kind == "pictures":
+        return MobileTrunk(**PICTURE_TRUNK)  # type: ignore[arg-type]
+    return SoundTrunk(**SOUND_TRUNK)  # type: ignore[arg-type]
 
 
 class Workshop:
@@ -145,51 +154,47 @@ class Workshop:
         teacher = MobileNetV2(self.teachers) if kind == "pictures" else YamNet(self.teachers)
         return teacher.classifier()
 
-    def sound_trunk(self) -> Path:
-        """The sound trunk, distilled from its teacher."""
+    def teacher_stages(self, kind: str) -> list[TeacherStage]:
+        """The stages of the teacher of pictures or sounds."""
+        return (picture_stages if kind == "pictures" else sound_stages)(self.teachers)
 
-        def make() -> nn.Module:
-            plan = DistilPlan(self.plan.sound_epochs, seed=self.plan.seed)
-            network, views = ConvTrunk(**SOUND_TRUNK), self.pool("sounds")  # type: ignore[arg-type]
-            distil(network, views, self.classifier("sounds"), plan, lambda t: say(f"sounds, {t}"))
-            return network
-
-        return self.step("sounds", make)
-
-    def picture_maps(self) -> Path:
-        """What the picture teacher's stages are given for the first of the pool's pictures."""
-        folder = self.work / "pictures"
+    def maps(self, kind: str) -> Path:
+        """What the teacher's stages are given for the first of the pool's views."""
+        folder = self.work / kind
         if not (folder / "maps.done").is_file():
-            pictures = self.pool("pictures")["input"][: self.plan.stage_views]
-            write_maps(picture_stages(self.teachers), pictures, folder, self.plan.seed)
+            count = self.plan.picture_maps if kind == "pictures" else self.plan.sound_maps
+            write_maps(self.teacher_stages(kind), self.pool(kind)["input"][:count], folder, self.plan.seed)
             (folder / "maps.done").touch()
         return folder
 
-    def picture_stage(self, k: int) -> Path:
-        """One stage of the picture trunk, taught by the teacher's own."""
+    def stage(self, kind: str, k: int) -> Path:
+        """One stage of a trunk, taught by the teacher's own."""
 
         def make() -> nn.Module:
-            student = MobileTrunk(**PICTURE_TRUNK).stages[k]  # type: ignore[arg-type]
-            teacher = picture_stages(self.teachers)[k]
-            maps = np.load(self.picture_maps() / f"maps-{k}.npy", mmap_mode="r")
-            plan = StagePlan(self.plan.stage_steps[k >= THIN_STAGES], seed=self.plan.seed + k)
-            progress = lambda text: say(f"pictures, stage {k}, {text}")  # noqa: E731
-            error = fit_stage(student, teacher, maps, plan, progress)  # type: ignore[arg-type]
-            say(f"pictures, stage {k}: error {error:.4f}")
+            student = new_trunk(kind).stages[k]
+            assert isinstance(student, Stage)
+            teacher = self.teacher_stages(kind)[k]
+            maps = np.load(self.maps(kind) / f"maps-{k}.npy", mmap_mode="r")
+            steps = self.plan.stage_steps[k >= THIN_STAGES[kind]]
+            noise = STAGE_NOISE[kind]
+            plan = StagePlan(steps, noise=noise, seed=self.plan.seed + k)
+            progress = lambda text: say(f"{kind}, stage {k}, {text}")  # noqa: E731
+            error = fit_stage(student, teacher, maps, plan, progress)
+            say(f"{kind}, stage {k}: error {error:.4f}")
             return student
 
-        return self.step(f"pictures-{k}", make)
+        return self.step(f"{kind}-{k}", make)
 
-    def picture_trunk(self) -> Path:
-        """The picture trunk, its stages joined."""
+    def joined(self, kind: str) -> Path:
+        """A trunk, its stages joined."""
 
         def make() -> nn.Module:
-            trunk = MobileTrunk(**PICTURE_TRUNK)  # type: ignore[arg-type]
+            trunk = new_trunk(kind)
             for k, stage in enumerate(trunk.stages):
-                stage.load_state_dict(load_file(self.picture_stage(k)))
+                stage.load_state_dict(load_file(self.stage(kind, k)))
             return trunk
 
-        return self.step("pictures", make)
+        return self.step(kind, make)
 
     def refined(self, kind: str, words: Tensor) -> Path:
         """The trunk after a second round, in which what a view shows counts beside the teacher.
@@ -198,8 +203,8 @@ class Workshop:
         """
 
         def make() -> nn.Module:
-            network = self.load_trunk(kind)
-            assert isinstance(network, ConvTrunk | MobileTrunk)
+            network = new_trunk(kind)
+            network.load_state_dict(load_file(self.joined(kind)))
             classifier = self.classifier(kind)
             drawn, known = shown(self.pool_plan(kind))
             anchors = words[torch.from_numpy(drawn)]
@@ -223,8 +228,7 @@ class Workshop:
         elif name == "shapes":
             return ShapeTrunk(**SHAPE_TRUNK)
         else:
-            shows = name.startswith("pictures")
-            trunk = MobileTrunk(**PICTURE_TRUNK) if shows else ConvTrunk(**SOUND_TRUNK)  # type: ignore[arg-type]
+            trunk = new_trunk(name.removesuffix("-refined"))
         trunk.load_state_dict(load_file(self.work / f"{name}.safetensors"))
         return trunk.eval()
 

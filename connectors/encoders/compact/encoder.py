@@ -20,10 +20,11 @@ from safetensors.torch import load as parse_safetensors
 from torch import Tensor, nn
 
 from connectors.encoder import Prepared, TowerEncoder
-from connectors.encoders.compact.conv_trunk import ConvTrunk
+from connectors.encoders.compact.conv_layers import folded
 from connectors.encoders.compact.log_mel import prepare_sound
-from connectors.encoders.compact.mobile_trunk import MobileTrunk, folded
+from connectors.encoders.compact.mobile_trunk import MobileTrunk
 from connectors.encoders.compact.shape_trunk import ShapeTrunk, prepare_points
+from connectors.encoders.compact.sound_trunk import SoundTrunk
 from connectors.encoders.compact.word_tower import (
     WordTrunk,
     make_tokenizer,
@@ -45,7 +46,7 @@ PICTURE_SIDE = 192
 TRUNKS: dict[Modality, type[nn.Module]] = {
     "text": WordTrunk,
     "image": MobileTrunk,
-    "audio": ConvTrunk,
+    "audio": SoundTrunk,
     "point_cloud": ShapeTrunk,
 }
 

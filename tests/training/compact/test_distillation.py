@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from connectors.encoders.compact.conv_trunk import ConvTrunk
+from connectors.encoders.compact.sound_trunk import SoundTrunk
 from connectors.encoders.compact.word_tower import WordTrunk, make_tokenizer, pad_ids, token_ids
 from training.compact.alignment import (
     AlignPlan,
@@ -26,18 +26,13 @@ def test_a_trunk_learns_what_the_pool_says_and_the_same_each_time() -> None:
     brightness = rng.integers(0, 255, (64, 1, 1, 1))
     inputs = np.clip(brightness + rng.normal(0, 4, (64, 32, 32, 3)), 0, 255).astype(np.uint8)
     answer = np.repeat(brightness.reshape(64, 1) / 100.0, 32, axis=1)
-    views = {
-        "input": inputs,
-        "features": answer.astype(np.float16),
-        "middle": rng.normal(size=(64, 2, 2, 32)).astype(np.float16),
-        "late": rng.normal(size=(64, 1, 1, 32)).astype(np.float16),
-    }
+    views = {"input": inputs, "features": answer.astype(np.float16)}
     classifier = Classifier(("dark", "bright"), np.eye(2, 32, dtype=np.float32), np.zeros(2, np.float32))
-    plan = DistilPlan(epochs=30, batch=32, lr=2e-2)
+    plan = DistilPlan(epochs=60, batch=32)
 
-    def train() -> ConvTrunk:
+    def train() -> SoundTrunk:
         torch.manual_seed(0)
-        trunk = ConvTrunk(3, (32,) * 4, (1,) * 4, 32)
+        trunk = SoundTrunk(3, [8, 8, 16, 16], [[16, 2, 32]], [[32, 2, 8], [32, 2, 16]])
         distil(trunk, views, classifier, plan, lambda _: None)
         return trunk
 

@@ -3,21 +3,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
-from connectors.encoders.compact.mobile_trunk import InvertedResidual
+from connectors.encoders.compact.conv_layers import InvertedResidual
 from training.compact.stage_fitting import GRID, StagePlan, crop, fit_stage, write_maps
-from training.compact.teacher_stages import TeacherLayer, TeacherStage
+from training.compact.teacher_stages import Activation, TeacherLayer, TeacherStage
 
 
-def layer(dim_in: int, dim_out: int, size: int = 1, stride: int = 1, *, bounded: bool = True) -> TeacherLayer:
+def layer(
+    dim_in: int, dim_out: int, size: int = 1, stride: int = 1, after: Activation | None = F.relu6
+) -> TeacherLayer:
     depthwise = size == 3
     weight = torch.randn(dim_out, 1 if depthwise else dim_in, size, size)
     weight *= 2 / weight[0].numel() ** 0.5
-    return TeacherLayer(weight, 0.3 * torch.randn(dim_out), stride, depthwise, bounded)
+    return TeacherLayer(weight, 0.3 * torch.randn(dim_out), stride, depthwise, after)
 
 
 def block(dim_in: int, dim_out: int, stride: int = 1) -> TeacherStage:
-    made = TeacherStage([layer(dim_in, 16), layer(16, 16, 3, stride), layer(16, dim_out, bounded=False)])
+    made = TeacherStage([layer(dim_in, 16), layer(16, 16, 3, stride), layer(16, dim_out, after=None)])
     made.adds = stride == 1 and dim_in == dim_out
     return made
 
@@ -71,6 +74,15 @@ def test_each_stage_is_given_what_those_before_it_make(stages: list[TeacherStage
         given = torch.from_numpy(maps[1]).float().permute(0, 3, 1, 2)
         made = stages[1](given).permute(0, 2, 3, 1).numpy()
     assert np.abs(made - maps[2]).max() < 0.15, "but for what bfloat16 rounds"
+
+
+def test_a_rectified_stage_is_matched_before_its_relu() -> None:
+    torch.manual_seed(0)
+    stage = TeacherStage([layer(4, 4, 3, after=torch.relu), layer(4, 6, after=None)], rectified=True)
+    x = torch.randn(2, 4, 8, 8)
+    with torch.no_grad():
+        inner = stage.inner(x)
+        assert (inner < 0).any() and torch.equal(stage(x), inner.clamp_min(0))
 
 
 def test_pieces_come_from_anywhere_in_a_map() -> None:
