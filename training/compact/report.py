@@ -101,17 +101,18 @@ def as_table(lines: Sequence[Line]) -> str:
 
 
 def write_report(lines: Sequence[Line], path: Path, notes: Mapping[str, str]) -> None:
-    """Write the report."""
+    """Write the report; `notes` are paragraphs that end with a line break: intro, limits, tried."""
     text = [
         "# The compact bundle, measured",
         "",
         notes["intro"],
-        "",
         as_table(lines),
         "",
+        "## Limits",
+        "",
         notes["limits"],
+        "## What was tried",
         "",
         notes["tried"],
-        "",
     ]
     path.write_text("\n".join(text), encoding="utf-8")
