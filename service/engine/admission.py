@@ -1,8 +1,8 @@
 """Who may come in: the bound on what each encoder has waiting, and the honest answer past it.
 
-Holds `Admission`. A request reserves room for all its items before any is decoded, in the lane of the encoder
-that will embed them, and gives it back as they are done; past a bound it is turned away with the time
-the lane needs, at the pace measured, to be empty enough.
+Holds `Admission` and `Room`. A request reserves room for all its items before any is decoded, in the lane of
+the encoder that will embed them, and gives it back as they are done; past a bound it is turned away with the
+time the lane needs, at the pace measured, to be empty enough.
 """
 
 import math
@@ -36,7 +36,7 @@ class Admission:
         self._max_bytes = max_bytes
         self.lanes: dict[str, Lane] = {}
 
-    def enter(self, items: Sequence[tuple[str, int]], seconds_left: float) -> None:
+    def enter(self, items: Sequence[tuple[str, int]], seconds_left: float) -> "Room":
         """Reserve room for items given as (lane, bytes): for all of them, or raise `Overloaded`.
 
         A lane is full where its bounds would be passed, or where at its pace the items could not be done
@@ -62,6 +62,7 @@ class Admission:
                 lane.last = now
             lane.items += count
             lane.bytes += weight[name]
+        return Room(self, items)
 
     @property
     def full(self) -> bool:
@@ -95,3 +96,23 @@ class Admission:
             f"try again in {retry} s",
             retry,
         )
+
+
+class Room:
+    """What one request has reserved, item by item. Leaving its block gives back what still is."""
+
+    def __init__(self, admission: Admission, items: Sequence[tuple[str, int]]) -> None:
+        self._admission = admission
+        self._inside = dict(enumerate(items))
+
+    def __enter__(self) -> "Room":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for index in list(self._inside):
+            self.leave(index, False)
+
+    def leave(self, index: int, worked: bool) -> None:
+        """Give back the room of one item, unless that was done; `worked` as for `Admission.leave`."""
+        if (place := self._inside.pop(index, None)) is not None:
+            self._admission.leave(*place, worked=worked)

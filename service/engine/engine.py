@@ -32,7 +32,7 @@ from service.engine.probes import probe_media
 from service.engine.projection import project_anew
 from service.engine.replicas import devices_meant, is_gpu, replicas_of
 from service.engine.worker import EncoderWorker, Matrix
-from service.errors import EncoderFailed, Overloaded
+from service.errors import DeadlineExceeded, EncoderFailed, Overloaded
 from service.metrics import Metrics
 from service.settings import Settings
 
@@ -124,21 +124,25 @@ class Engine:
         """Embed the items of one request: for each its embedding, or what is wrong with it.
 
         All unified vectors are of one connector: that of `space`, or the one in use. Raises `Overloaded`
-        where there is no room for all of them. Cancelling it takes its items out of every queue.
+        where there is no room for all of them, `DeadlineExceeded` where no time is left. Cancelling it takes
+        its items out of every queue.
         """
+        if seconds_left <= 0:
+            raise DeadlineExceeded("the deadline passed before any item was begun")
         space = space or self.space
         lanes = [(self._lane(item.likely_modality()), item.size) for item in items]
-        self.admission.enter(lanes, seconds_left)
         flow = object()
         window = asyncio.Semaphore(self._window)
         inline = len(items) <= INLINE_ITEMS
-        one_by_one = (
-            self._embed_one(item, lane, flow, window, inline)
-            for item, (lane, _) in zip(items, lanes, strict=True)
-        )
-        if len(items) == 1:
-            return [_under(space, await next(one_by_one))]
-        return [_under(space, each) for each in await asyncio.gather(*one_by_one)]
+        # The room's end matters: an item that is cancelled before its first step never gives its own back.
+        with self.admission.enter(lanes, seconds_left) as room:
+            one_by_one = (
+                self._embed_one(item, partial(room.leave, index), flow, window, inline)
+                for index, item in enumerate(items)
+            )
+            if len(items) == 1:
+                return [_under(space, await next(one_by_one))]
+            return [_under(space, each) for each in await asyncio.gather(*one_by_one)]
 
     def refusal(self, modality: Modality) -> Overloaded | None:
         """Why nothing of this modality can be taken now, or None where it can."""
@@ -192,7 +196,12 @@ class Engine:
         return self.space.space_of(modality)
 
     async def _embed_one(
-        self, item: MediaInput, lane: str, flow: Hashable, window: asyncio.Semaphore, inline: bool
+        self,
+        item: MediaInput,
+        leave: Callable[[bool], None],
+        flow: Hashable,
+        window: asyncio.Semaphore,
+        inline: bool,
     ) -> Embedding | IsthmusError:
         worked = False
         try:
@@ -220,7 +229,7 @@ class Engine:
             log.exception("item %s failed", item.name)
             return EncoderFailed(f"{item.name} could not be embedded, through a fault of the service")
         finally:
-            self.admission.leave(lane, item.size, worked=worked)
+            leave(worked)
 
     def _embedding(
         self, key: CacheKey, mime: str, vectors: Vectors, stages: Stages, cached: bool

@@ -17,7 +17,7 @@ from connectors.space import UnifiedSpace
 from service.engine.embedding import Embedding
 from service.engine.engine import Engine
 from service.engine.media_input import MediaInput
-from service.errors import EncoderFailed, Overloaded
+from service.errors import DeadlineExceeded, EncoderFailed, Overloaded
 from service.metrics import Metrics
 from service.settings import Settings
 
@@ -144,6 +144,27 @@ def test_cancelled_items_leave_every_queue(space: UnifiedSpace, clip_gate: Gate)
         return admitted, engine.workers["clip"].depth
 
     assert with_engine(space, work, max_batch=1) == (0, 0)
+
+
+def test_items_cancelled_before_their_first_step_give_their_room_back(space: UnifiedSpace) -> None:
+    async def work(engine: Engine) -> int:
+        many = asyncio.create_task(engine.embed([text(f"text {i}") for i in range(8)], 60.0))
+        await asyncio.sleep(0)  # it has made a task of each item, and none has run yet
+        assert engine.admission.lanes["clip"].items == 8
+        many.cancel()
+        await asyncio.gather(many, return_exceptions=True)
+        return engine.admission.lanes["clip"].items
+
+    assert with_engine(space, work) == 0
+
+
+def test_what_comes_past_its_deadline_is_not_begun(space: UnifiedSpace) -> None:
+    async def work(engine: Engine) -> None:
+        with pytest.raises(DeadlineExceeded):
+            await engine.embed([text("late")], 0.0)
+        assert "clip" not in engine.admission.lanes
+
+    with_engine(space, work)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
