@@ -8,32 +8,49 @@ time the lane needs, at the pace measured, to be empty enough.
 import math
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from service.errors import Overloaded
 
-PACE_WEIGHT = 0.05
-"""Weight of one more completion in the measured pace: it remembers some twenty."""
+PACE_SECONDS = 5.0
+"""Seconds of work that the measured pace remembers."""
 LONGEST_RETRY = 120
 
 
 @dataclass(slots=True)
 class Lane:
-    """What one encoder has admitted and not yet done. `pace` is measured seconds a completion, 0 at first."""
+    """What one encoder has admitted and not yet done; lately, its seconds `busy` and what it has `done`."""
 
     items: int = 0
     bytes: int = 0
-    pace: float = 0.0
+    busy: float = 0.0
+    done: float = 0.0
     last: float = 0.0
+
+    @property
+    def pace(self) -> float:
+        """Measured seconds a completion, 0 at first."""
+        return self.busy / self.done if self.done else 0.0
+
+    def complete(self, now: float) -> None:
+        """Count one completion: those of a batch come at once and share the time since the batch before."""
+        passed = now - self.last
+        kept = math.exp(-passed / PACE_SECONDS)
+        self.busy = self.busy * kept + passed
+        self.done = self.done * kept + 1
+        self.last = now
 
 
 class Admission:
     """Lanes by name, each bounded by items and by bytes. Used from the event loop only."""
 
-    def __init__(self, max_items: int, max_bytes: int) -> None:
+    def __init__(
+        self, max_items: int, max_bytes: int, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
         self._max_items = max_items
         self._max_bytes = max_bytes
+        self._clock = clock
         self.lanes: dict[str, Lane] = {}
 
     def enter(self, items: Sequence[tuple[str, int]], seconds_left: float) -> "Room":
@@ -46,7 +63,6 @@ class Admission:
         weight: Counter[str] = Counter()
         for name, size in items:
             weight[name] += size
-        now = time.perf_counter()
         for name, count in wanted.items():
             lane = self.lanes.setdefault(name, Lane())
             if not lane.items:
@@ -59,7 +75,7 @@ class Admission:
         for name, count in wanted.items():
             lane = self.lanes[name]
             if not lane.items:
-                lane.last = now
+                lane.last = self._clock()
             lane.items += count
             lane.bytes += weight[name]
         return Room(self, items)
@@ -82,10 +98,7 @@ class Admission:
         lane.items -= 1
         lane.bytes -= size
         if worked:
-            now = time.perf_counter()
-            interval = now - lane.last
-            lane.last = now
-            lane.pace += (interval - lane.pace) * (PACE_WEIGHT if lane.pace else 1.0)
+            lane.complete(self._clock())
 
     def _overloaded(self, name: str, lane: Lane, over_items: int, over_bytes: int, late: float) -> Overloaded:
         share = over_bytes / max(lane.bytes, 1) * lane.items

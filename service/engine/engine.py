@@ -21,6 +21,7 @@ from connectors.media.source import Source
 from connectors.modality import Modality
 from connectors.space import UnifiedSpace
 from service.engine.admission import Admission
+from service.engine.batch import Encoded
 from service.engine.cache import CacheKey, VectorCache
 from service.engine.compute import ComputeThread, shares
 from service.engine.cores import available_cores
@@ -203,7 +204,7 @@ class Engine:
         window: asyncio.Semaphore,
         inline: bool,
     ) -> Embedding | IsthmusError:
-        worked = False
+        worked = begun = False
         try:
             known = self._known_text(item)
             if known is not None:
@@ -218,8 +219,14 @@ class Engine:
                 if isinstance(ready, Vectors):
                     return self._embedding(key, mime, ready, Stages(decoded.waited, decoded.took), True)
                 worker = self.workers[self.space.space_of(key.modality)]
-                encoded = await self._flights.join(key, partial(worker.submit, flow, ready))
-                worked = True
+
+                def begin() -> "asyncio.Future[Encoded]":
+                    nonlocal begun
+                    begun = True
+                    return worker.submit(flow, ready)
+
+                encoded = await self._flights.join(key, begin)
+                worked = begun  # and not another's job that it joined
             stages = Stages(decoded.waited + encoded.waited, decoded.took, encoded.took)
             return self._embedding(key, mime, encoded.vectors, stages, False)
         except IsthmusError as error:

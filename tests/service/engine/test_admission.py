@@ -2,10 +2,29 @@
 
 import pytest
 
-from service.engine.admission import Admission
+from service.engine.admission import Admission, Room
 from service.errors import Overloaded
 
 FOREVER = 1e9
+
+
+class Clock:
+    """Time that passes where a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def embed(room: Room, clock: Clock, items: range, batch: int, each: float) -> None:
+    """Have items leave as an encoder lets them: a batch at a time, after the seconds that each of it took."""
+    for start in items[::batch]:
+        leaving = range(start, min(start + batch, items.stop))
+        clock.now += len(leaving) * each
+        for index in leaving:
+            room.leave(index, worked=True)
 
 
 def test_items_are_bounded() -> None:
@@ -48,19 +67,41 @@ def test_what_left_makes_room() -> None:
     admission.enter([("clip", 1)], FOREVER)
 
 
+@pytest.mark.parametrize("batch", [1, 8, 32, 128])
+def test_the_pace_is_that_of_the_encoder_however_large_its_batches(batch: int) -> None:
+    clock = Clock()
+    admission = Admission(max_items=10_000, max_bytes=100_000, clock=clock)
+    room = admission.enter([("clip", 1)] * 2024, FOREVER)
+    embed(room, clock, range(1024), batch, each=0.004)
+    with pytest.raises(Overloaded):
+        admission.enter([("clip", 1)], seconds_left=3.9)  # 1,000 wait
+    admission.enter([("clip", 1)], seconds_left=4.1)
+
+
+def test_the_pace_follows_an_encoder_that_slows_down() -> None:
+    clock = Clock()
+    admission = Admission(max_items=10_000, max_bytes=100_000, clock=clock)
+    room = admission.enter([("clip", 1)] * 3000, FOREVER)
+    embed(room, clock, range(1280), 32, each=0.004)
+    embed(room, clock, range(1280, 2240), 32, each=0.04)
+    assert 0.03 < admission.lanes["clip"].pace < 0.041
+
+
 def test_the_wait_follows_from_the_measured_pace() -> None:
-    admission = Admission(max_items=20, max_bytes=1000)
-    admission.enter([("clip", 1)] * 20, FOREVER)
-    admission.lanes["clip"].pace = 0.5
+    clock = Clock()
+    admission = Admission(max_items=20, max_bytes=1000, clock=clock)
+    room = admission.enter([("clip", 1)] * 24, FOREVER)
+    embed(room, clock, range(4), 4, each=0.5)
     with pytest.raises(Overloaded) as refusal:
         admission.enter([("clip", 1)] * 10, FOREVER)
     assert refusal.value.retry_after == 5
 
 
 def test_what_cannot_be_done_by_its_deadline_is_refused_now() -> None:
-    admission = Admission(max_items=100, max_bytes=1000)
-    admission.enter([("clip", 1)] * 20, FOREVER)
-    admission.lanes["clip"].pace = 0.5
+    clock = Clock()
+    admission = Admission(max_items=100, max_bytes=1000, clock=clock)
+    room = admission.enter([("clip", 1)] * 24, FOREVER)
+    embed(room, clock, range(4), 4, each=0.5)
     with pytest.raises(Overloaded):
         admission.enter([("clip", 1)], seconds_left=5.0)
     admission.enter([("clip", 1)], seconds_left=11.0)

@@ -85,6 +85,7 @@ def test_identical_content_is_embedded_once(space: UnifiedSpace) -> None:
     async def work(engine: Engine) -> tuple[list[Embedding | IsthmusError], int, Embedding | IsthmusError]:
         image = jpeg(3)
         together = await engine.embed([file(image) for _ in range(20)] + [file(jpeg(4))], 60.0)
+        assert engine.admission.lanes["clip"].done <= 2, "the encoder's pace is not measured by copies"
         (again,) = await engine.embed([file(image)], 60.0)
         return together, len(engine.cache), again
 
