@@ -51,10 +51,16 @@ class DecodePool:
     async def run(self, flow: Hashable, function: Callable[[], T]) -> Timed[T]:
         """Run a function in a thread, in its flow's turn; raises what it raises."""
         future: asyncio.Future[Timed[T]] = asyncio.get_running_loop().create_future()
+        task = Task(function, future, time.perf_counter())
         with self._ready:
-            self._queue.push(flow, Task(function, future, time.perf_counter()))
+            self._queue.push(flow, task)
             self._ready.notify()
-        return await future
+        try:
+            return await future
+        except asyncio.CancelledError:
+            with self._ready:
+                self._queue.discard(flow, task)
+            raise
 
     def close(self) -> None:
         """Stop the threads, after what they are at."""

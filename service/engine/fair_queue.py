@@ -51,6 +51,15 @@ class FairQueue(Generic[T]):
                     break
             rounds = remaining
 
+    def discard(self, flow: Hashable, item: T) -> None:
+        """Take out an item if it is still here; its flow keeps its turn."""
+        items = self._flows.get(flow, deque())
+        if item in items:
+            items.remove(item)
+            self._size -= 1
+            if not items:
+                del self._flows[flow]
+
     def remove(self, chosen: list[tuple[Hashable, T]]) -> None:
         """Take out items that `in_turn` gave; their flows go to the back of the line."""
         by_flow: dict[Hashable, set[int]] = {}

@@ -99,9 +99,17 @@ class EncoderWorker:
         with self._ready:
             if self._closed:
                 raise Unavailable("the service is stopping")
-            self._queue.push(flow, Job(prepared, future, time.perf_counter()))
+            job = Job(prepared, future, time.perf_counter())
+            self._queue.push(flow, job)
             self._ready.notify()
+        future.add_done_callback(partial(self._forget, flow, job))
         return future
+
+    def _forget(self, flow: Hashable, job: Job, future: "asyncio.Future[Encoded]") -> None:
+        """Let go at once of what a cancelled job holds: its room is another's by now."""
+        if future.cancelled():
+            with self._ready:
+                self._queue.discard(flow, job)
 
     async def probe(self, sample: Prepared, fresh_seconds: float, timeout: float) -> bool:
         """Whether the encoder answers: it embedded something lately, or embeds `sample` in time.

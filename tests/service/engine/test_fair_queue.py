@@ -41,3 +41,11 @@ def test_what_is_removed_is_gone_and_its_flow_goes_last() -> None:
     queue.remove(turns[:2])
     assert len(queue) == 4
     assert [queue.pop() for _ in range(4)] == ["o1", "b2", "o2", "b3"]
+
+
+def test_what_is_discarded_is_gone_and_its_flow_keeps_its_turn() -> None:
+    queue = filled(*BIG_AND_SMALL)
+    queue.discard("big", "b2")
+    queue.discard("small", "s1")
+    queue.discard("small", "s1")  # it is not here any more
+    assert [queue.pop() for _ in range(len(queue))] == ["b1", "o1", "b3", "o2"]
