@@ -186,13 +186,34 @@ class EncoderWorker:
         }
 
     def _run(self, replica: Replica, jobs: list[Job]) -> None:
+        """Run a batch, and one that fails again in halves; a single item that fails takes the blame."""
         started = time.perf_counter()
         try:
             encode = partial(self._encode, replica.encoder, [job.prepared for job in jobs])
             native, unified, connector = replica.run(encode)
         except Exception as error:
-            self._run_split(replica, jobs, error)
+            short_of_memory = _is_out_of_memory(error)
+            if short_of_memory:
+                self._memory_rows = max(1, sum(job.rows for job in jobs) // 2)
+                self._good_batches = 0
+            if len(jobs) == 1:
+                self._blame(jobs, error)
+                return
+            # Its frames hold all that the failed batch had computed, memory which the halves need.
+            error.__traceback__ = None
+        else:
+            self._finish(jobs, native, unified, connector, started)
             return
+        if short_of_memory and torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        half = len(jobs) // 2
+        self._run(replica, jobs[:half])
+        self._run(replica, jobs[half:])
+
+    def _finish(
+        self, jobs: list[Job], native: Matrix, unified: Matrix, connector: str, started: float
+    ) -> None:
+        """Hand out the vectors of a batch that went well."""
         took = time.perf_counter() - started
         self._measure(jobs, took)
         encoded = [
@@ -206,18 +227,9 @@ class EncoderWorker:
         ]
         self._deliver(jobs, encoded)
 
-    def _run_split(self, replica: Replica, jobs: list[Job], error: Exception) -> None:
-        """Run a failed batch again in halves; a single item that fails takes the blame."""
-        if _is_out_of_memory(error):
-            self._memory_rows = max(1, sum(job.rows for job in jobs) // 2)
-            self._good_batches = 0
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
-        if len(jobs) > 1:
-            half = len(jobs) // 2
-            self._run(replica, jobs[:half])
-            self._run(replica, jobs[half:])
-        elif isinstance(error, IsthmusError):
+    def _blame(self, jobs: list[Job], error: Exception) -> None:
+        """Fail a single item whose batch failed."""
+        if isinstance(error, IsthmusError):
             self._deliver(jobs, error)
         else:
             log.exception("the %s encoder failed on an item", self.name, exc_info=error)

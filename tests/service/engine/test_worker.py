@@ -1,0 +1,90 @@
+"""A worker makes batches as they can run, and gives a batch that failed another try."""
+
+import asyncio
+import threading
+import weakref
+from collections.abc import Awaitable, Callable, Sequence
+
+import numpy as np
+import pytest
+import torch
+from tiny_encoders import TinyEncoder
+
+from connectors.encoder import Encoder, Prepared
+from service.engine.compute import ComputeThread
+from service.engine.replicas import Replica
+from service.engine.worker import EncoderWorker, Matrix
+
+PROMPT = 60
+"""Seconds after which what must happen on any machine, however slow, is taken not to."""
+ITEM = Prepared("text", torch.zeros(1, 1), 3)
+Result = tuple[Matrix, Matrix, str]
+
+
+def vectors(batch: Sequence[Prepared]) -> Result:
+    return np.ones((len(batch), 2), np.float32), np.ones((len(batch), 2), np.float32), "connector"
+
+
+class Recorder:
+    """Encodes as it is told, once its gate is open, and keeps the sizes of its batches."""
+
+    def __init__(self, encode: Callable[[Sequence[Prepared]], Result] = vectors) -> None:
+        self.batches: list[int] = []
+        self.begun = threading.Event()
+        self.gate = threading.Event()
+        self._encode = encode
+
+    def __call__(self, encoder: Encoder, batch: Sequence[Prepared]) -> Result:
+        self.begun.set()
+        self.gate.wait(PROMPT)
+        self.batches.append(len(batch))
+        return self._encode(batch)
+
+
+def worker_of(recorder: Recorder, compute: ComputeThread) -> EncoderWorker:
+    return EncoderWorker(
+        "tiny",
+        recorder,
+        [Replica(TinyEncoder("clip"), compute)],
+        max_rows=8,
+        batch_seconds=PROMPT,
+        observe=lambda encoder, modality, items, seconds: None,
+    )
+
+
+def with_compute(work: Callable[[ComputeThread], Awaitable[None]]) -> None:
+    compute = ComputeThread(1)
+    try:
+        asyncio.run(work(compute))
+    finally:
+        compute.close()
+
+
+@pytest.mark.parametrize("reason", [MemoryError, ValueError])
+def test_a_failed_batch_is_run_again_without_what_it_had_computed(reason: type[Exception]) -> None:
+    class Activations:
+        """What an encoder computes on its way."""
+
+    computed: list[weakref.ref[Activations]] = []
+
+    def encode(batch: Sequence[Prepared]) -> Result:
+        alive = [each for each in computed if each() is not None]
+        activations = Activations()
+        computed.append(weakref.ref(activations))
+        if len(batch) > 1:
+            raise reason("this batch fails on purpose")
+        assert not alive, "the failed batch still holds its memory"
+        return vectors(batch)
+
+    async def work(compute: ComputeThread) -> None:
+        recorder = Recorder(encode)
+        worker = worker_of(recorder, compute)
+        first = worker.submit("flow", ITEM)
+        await asyncio.to_thread(recorder.begun.wait, PROMPT)
+        together = [worker.submit("flow", ITEM) for _ in range(2)]
+        recorder.gate.set()
+        await asyncio.gather(first, *together)
+        assert recorder.batches == [1, 2, 1, 1]
+        worker.close()
+
+    with_compute(work)
