@@ -5,6 +5,7 @@ those than cores, OpenMP sends them to sleep at every step, and two cores are sl
 hand their batches to the same thread.
 """
 
+import logging
 import os
 import threading
 from collections.abc import Callable
@@ -13,6 +14,8 @@ from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from service.engine.cores import available_cores, compute_on, numa_nodes
+
+log = logging.getLogger("isthmus.engine")
 
 T = TypeVar("T")
 
@@ -25,7 +28,7 @@ class ComputeThread:
         self._tasks: SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None] = SimpleQueue()
         # A thread that hangs must not keep the process from ending.
         threading.Thread(target=self._work, name="compute", daemon=True).start()
-        self.run(lambda: None)  # it has its cores from here on
+        self.run(self._take_cores)
         compute_on(1)  # other threads' operations are small; torch gives new ones what was asked for last
 
     def run(self, function: Callable[[], T]) -> T:
@@ -38,10 +41,15 @@ class ComputeThread:
         """End the thread after what it has to do."""
         self._tasks.put(None)
 
-    def _work(self) -> None:
+    def _take_cores(self) -> None:
         if self.cores:
-            os.sched_setaffinity(0, self.cores)  # of this thread, and of those torch starts for it
+            try:
+                os.sched_setaffinity(0, self.cores)  # of this thread, and of those torch starts for it
+            except OSError as error:
+                log.warning("a compute thread runs on any core, it cannot be kept to its own: %s", error)
         compute_on(self.threads)
+
+    def _work(self) -> None:
         while (task := self._tasks.get()) is not None:
             function, future = task
             try:

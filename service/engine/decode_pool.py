@@ -13,8 +13,12 @@ from typing import Any, Generic, TypeVar
 
 from service.engine.cores import compute_on
 from service.engine.fair_queue import FairQueue
+from service.errors import Unavailable
 
 T = TypeVar("T")
+
+LONGEST_STOP = 10.0
+"""Seconds the threads get to finish what they are at."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,10 +53,15 @@ class DecodePool:
             thread.start()
 
     async def run(self, flow: Hashable, function: Callable[[], T]) -> Timed[T]:
-        """Run a function in a thread, in its flow's turn; raises what it raises."""
+        """Run a function in a thread, in its flow's turn.
+
+        Raises what it raises, and `Unavailable` once the pool is closed.
+        """
         future: asyncio.Future[Timed[T]] = asyncio.get_running_loop().create_future()
         task = Task(function, future, time.perf_counter())
         with self._ready:
+            if self._closed:
+                raise Unavailable("the service is stopping")
             self._queue.push(flow, task)
             self._ready.notify()
         try:
@@ -63,12 +72,20 @@ class DecodePool:
             raise
 
     def close(self) -> None:
-        """Stop the threads, after what they are at."""
+        """Stop the threads after what they are at; what still waits fails with `Unavailable`.
+
+        A thread that hangs is left behind: the process must end all the same.
+        """
         with self._ready:
             self._closed = True
+            waiting = [task for _, task in self._queue.in_turn()]
+            self._queue = FairQueue()
             self._ready.notify_all()
+        for task in waiting:
+            self._tell(task, fail, Unavailable("the service is stopping"))
+        latest = time.monotonic() + LONGEST_STOP
         for thread in self._threads:
-            thread.join()
+            thread.join(max(0.0, latest - time.monotonic()))
 
     def _work(self) -> None:
         # One core a decode: the encoders have all of them.
@@ -86,16 +103,22 @@ class DecodePool:
 
     def _finish(self, task: Task[T]) -> None:
         started = time.perf_counter()
-        loop = task.future.get_loop()
         try:
             value = task.function()
         except Exception as error:
-            loop.call_soon_threadsafe(fail, task.future, error)
+            self._tell(task, fail, error)
         except BaseException as error:  # a decoder's panic must not take the thread with it
-            loop.call_soon_threadsafe(fail, task.future, RuntimeError(f"{type(error).__name__}: {error}"))
+            self._tell(task, fail, RuntimeError(f"{type(error).__name__}: {error}"))
         else:
             timed = Timed(value, started - task.entered, time.perf_counter() - started)
-            loop.call_soon_threadsafe(settle, task.future, timed)
+            self._tell(task, settle, timed)
+
+    @staticmethod
+    def _tell(task: Task[T], how: "Callable[[asyncio.Future[Timed[T]], Any], None]", outcome: object) -> None:
+        """Settle a task's future on its event loop, unless that has ended before the thread."""
+        loop = task.future.get_loop()
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(how, task.future, outcome)
 
 
 def settle(future: "asyncio.Future[T]", value: T) -> None:

@@ -36,3 +36,18 @@ def test_what_fails_there_fails_whoever_asked_and_the_thread_goes_on() -> None:
         assert compute.run(lambda: 2) == 2
     finally:
         compute.close()
+
+
+def test_a_thread_that_cannot_be_kept_to_its_cores_computes_on_others() -> None:
+    def start() -> None:
+        compute = ComputeThread(1, frozenset({100_000}))
+        answers.append(compute.run(lambda: 2))
+        compute.close()
+
+    answers: list[int] = []
+    before = torch.get_num_threads()
+    starting = threading.Thread(target=start, daemon=True)
+    starting.start()
+    starting.join(60)
+    torch.set_num_threads(before)
+    assert answers == [2]
