@@ -16,6 +16,10 @@ from service.errors import Overloaded
 PACE_SECONDS = 5.0
 """Seconds of work that the measured pace remembers."""
 LONGEST_RETRY = 120
+SMALL = 32
+"""Most items of a small request."""
+KEPT = 8
+"""Of so many places of a lane one is kept for small requests."""
 
 
 @dataclass(slots=True)
@@ -23,6 +27,7 @@ class Lane:
     """What one encoder has admitted and not yet done; lately, its seconds `busy` and what it has `done`."""
 
     items: int = 0
+    small: int = 0
     bytes: int = 0
     busy: float = 0.0
     done: float = 0.0
@@ -57,7 +62,8 @@ class Admission:
         """Reserve room for items given as (lane, bytes): for all of them, or raise `Overloaded`.
 
         A lane is full where its bounds would be passed, or where at its pace the items could not be done
-        within `seconds_left`. An empty lane takes any request, however large.
+        within `seconds_left`. An empty lane takes any request, however large; one that is less than half full
+        takes any number of items, and a few are let in however many items of large requests there are.
         """
         wanted = Counter(lane for lane, _ in items)
         weight: Counter[str] = Counter()
@@ -67,7 +73,7 @@ class Admission:
             lane = self.lanes.setdefault(name, Lane())
             if not lane.items:
                 continue
-            over_items = lane.items + count - self._max_items
+            over_items = self._over_items(lane, count)
             over_bytes = lane.bytes + weight[name] - self._max_bytes
             late = (lane.items + count) * lane.pace - seconds_left
             if over_items > 0 or over_bytes > 0 or late > 0:
@@ -77,28 +83,43 @@ class Admission:
             if not lane.items:
                 lane.last = self._clock()
             lane.items += count
+            lane.small += count if count <= SMALL else 0
             lane.bytes += weight[name]
-        return Room(self, items)
+        return Room(self, [(name, size, wanted[name] <= SMALL) for name, size in items])
 
     @property
     def full(self) -> bool:
         """Whether some lane has as many items as it may."""
-        return any(lane.items >= self._max_items for lane in self.lanes.values())
+        return any(lane.items and self._over_items(lane, 1) > 0 for lane in self.lanes.values())
 
     def refusal(self, name: str) -> Overloaded | None:
         """What `enter` would raise for one more item in a lane, where its items alone forbid that."""
         lane = self.lanes.get(name)
-        if lane is None or lane.items < self._max_items:
+        if lane is None or not lane.items or (over_items := self._over_items(lane, 1)) <= 0:
             return None
-        return self._overloaded(name, lane, lane.items + 1 - self._max_items, 0, 0.0)
+        return self._overloaded(name, lane, over_items, 0, 0.0)
 
-    def leave(self, name: str, size: int, *, worked: bool) -> None:
-        """Give back the room of one item; `worked` if the encoder ran for it, which sets the pace."""
+    def leave(self, name: str, size: int, small: bool, *, worked: bool) -> None:
+        """Give back the room of one item, of a `small` request or a large one.
+
+        `worked` if the encoder ran for it, which sets the pace.
+        """
         lane = self.lanes[name]
         lane.items -= 1
+        lane.small -= small
         lane.bytes -= size
         if worked:
             lane.complete(self._clock())
+
+    def _over_items(self, lane: Lane, count: int) -> int:
+        """How many items must leave a lane before it takes a request's `count`; below 1: none."""
+        kept = self._max_items // KEPT
+        over = [lane.items + 1 - self._max_items // 2]
+        if count <= SMALL:
+            over += [lane.items + count - self._max_items, lane.small + count - kept]
+        else:
+            over += [lane.items + count - (self._max_items - kept)]
+        return min(over)
 
     def _overloaded(self, name: str, lane: Lane, over_items: int, over_bytes: int, late: float) -> Overloaded:
         share = over_bytes / max(lane.bytes, 1) * lane.items
@@ -114,7 +135,7 @@ class Admission:
 class Room:
     """What one request has reserved, item by item. Leaving its block gives back what still is."""
 
-    def __init__(self, admission: Admission, items: Sequence[tuple[str, int]]) -> None:
+    def __init__(self, admission: Admission, items: Sequence[tuple[str, int, bool]]) -> None:
         self._admission = admission
         self._inside = dict(enumerate(items))
 

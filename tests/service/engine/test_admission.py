@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.engine.admission import Admission, Room
+from service.engine.admission import SMALL, Admission, Room
 from service.errors import Overloaded
 
 FOREVER = 1e9
@@ -54,6 +54,36 @@ def test_an_empty_lane_takes_any_request() -> None:
     Admission(max_items=4, max_bytes=10).enter([("clip", 100)] * 9, FOREVER)
 
 
+def test_the_largest_request_leaves_places_for_small_ones() -> None:
+    admission = Admission(max_items=2048, max_bytes=100_000)
+    admission.enter([("clip", 1)] * 2048, FOREVER)
+    with pytest.raises(Overloaded):
+        admission.enter([("clip", 1)] * (SMALL + 1), FOREVER)
+    assert not admission.full
+    rooms = [admission.enter([("clip", 1)] * SMALL, FOREVER) for _ in range(8)]
+    assert admission.full
+    with pytest.raises(Overloaded):
+        admission.enter([("clip", 1)], FOREVER)
+    with rooms[0]:
+        pass
+    admission.enter([("clip", 1)], FOREVER)
+
+
+def test_the_largest_request_is_let_in_beside_a_trickle_of_small_ones() -> None:
+    clock = Clock()
+    admission = Admission(max_items=2048, max_bytes=100_000, clock=clock)
+    rooms = [admission.enter([("clip", 1)], FOREVER) for _ in range(2048)]
+    clock.now += 2.0
+    for room in rooms[:200]:
+        room.leave(0, worked=True)
+    with pytest.raises(Overloaded) as refusal:
+        admission.enter([("clip", 1)] * 2048, FOREVER)
+    assert refusal.value.retry_after == 9  # until 825 of 1,848 are done, a hundred a second
+    for room in rooms[200:1025]:
+        room.leave(0, worked=True)
+    admission.enter([("clip", 1)] * 2048, FOREVER)
+
+
 def test_lanes_do_not_fill_each_other() -> None:
     admission = Admission(max_items=4, max_bytes=1000)
     admission.enter([("clip", 1)] * 4, FOREVER)
@@ -62,8 +92,8 @@ def test_lanes_do_not_fill_each_other() -> None:
 
 def test_what_left_makes_room() -> None:
     admission = Admission(max_items=1, max_bytes=1000)
-    admission.enter([("clip", 1)], FOREVER)
-    admission.leave("clip", 1, worked=True)
+    room = admission.enter([("clip", 1)], FOREVER)
+    room.leave(0, worked=True)
     admission.enter([("clip", 1)], FOREVER)
 
 

@@ -47,14 +47,14 @@ def run(settings: Settings, work: Callable[[Runtime], Awaitable[JobRecord]]) -> 
 def test_a_full_queue_delays_a_job_and_an_item_fails_alone(settings: Settings) -> None:
     async def ingest(runtime: Runtime) -> JobRecord:
         admission = runtime.engine.admission
-        admission.enter([("clip", 1)] * settings.queue_items, 3600.0)
+        room = admission.enter([("clip", 1)] * settings.queue_items, 3600.0)
         record = await submit(runtime, Asked("folder", "texts", "."), None)
         while runtime.jobs.get(record.id).total is None:
             await asyncio.sleep(0.01)
         await asyncio.sleep(0.2)
         assert runtime.jobs.get(record.id).done == 0
-        for _ in range(settings.queue_items):
-            admission.leave("clip", 1, worked=False)
+        for index in range(settings.queue_items):
+            room.leave(index, worked=False)
         while not runtime.jobs.get(record.id).has_ended:
             await asyncio.sleep(0.001)
             assert admission.lanes["clip"].items <= settings.queue_items // 2, "requests find room"
