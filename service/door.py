@@ -17,6 +17,8 @@ PATHS = frozenset({"/embed", "/v1/embeddings"})
 PEEK_BYTES = 2048
 FIRST_MEDIA = re.compile(rb'"(text|image|audio|point_cloud|input)"\s*:\s*(?:\[\s*)?"')
 """The first piece of media in a JSON body; `input` followed by a string is a text."""
+METADATA = b'"metadata"'
+"""What comes after it may be a client's own "text" and no media."""
 
 NAMES: Mapping[bytes, Modality] = {b"input": "text", **{name.encode(): name for name in MODALITIES}}
 
@@ -36,8 +38,9 @@ class Door:
         if scope["path"] not in PATHS or scope["method"] != "POST" or not self._full():
             return None, receive
         first = await receive()
-        found = FIRST_MEDIA.search(first.get("body", b"")[:PEEK_BYTES])
-        if found is None:
+        body = first.get("body", b"")[:PEEK_BYTES]
+        found = FIRST_MEDIA.search(body)
+        if found is None or METADATA in body[: found.start()]:
             return None, _replaying(first, receive)
         return self._refuse(NAMES[found[1]]), _replaying(first, receive)
 

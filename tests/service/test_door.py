@@ -37,6 +37,7 @@ def look(body: bytes, *, path: str = "/embed", full: bool = True) -> tuple[str |
     [
         (b'{"items": [{"text": "a dog"}]}', "text"),
         (b'{"items":[{"id":"1","image" : "AAAA"}]}', "image"),
+        (b'{"items": [{"text": "a dog", "metadata": {"audio": "a bark"}}]}', "text"),
         (b'{"input": "a dog", "model": "x"}', "text"),
         (b'{"model": "x", "input": ["a", "b"]}', "text"),
         (b'{"input": [{"image": "AAAA"}]}', "image"),
@@ -50,6 +51,7 @@ def test_what_a_full_queue_would_hold_is_turned_away(body: bytes, queue: str) ->
     "body",
     [
         b'{"items": [{"audio": "' + b"A" * 200 + b'"}]}',
+        b'{"items": [{"metadata": {"text": "a caption"}, "audio": "AAAA"}]}',
         b'{"items": []}',
         b"",
         b"--boundary\r\ncontent-disposition: form-data; name=files\r\n\r\n\xff\xd8",
