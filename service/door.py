@@ -8,10 +8,12 @@ on to the operation, whose own admission decides.
 import re
 from collections.abc import Callable, Mapping
 
+from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Scope
 
 from connectors.modality import MODALITIES, Modality
 from service.errors import Overloaded
+from service.request_context import TIMEOUT_HEADER
 
 PATHS = frozenset({"/embed", "/v1/embeddings"})
 PEEK_BYTES = 2048
@@ -22,8 +24,8 @@ METADATA = b'"metadata"'
 
 NAMES: Mapping[bytes, Modality] = {b"input": "text", **{name.encode(): name for name in MODALITIES}}
 
-Refuse = Callable[[Modality], Overloaded | None]
-"""Why nothing of this modality can be taken now, or None where it can."""
+Refuse = Callable[[Modality, bool], Overloaded | None]
+"""Why nothing of this modality can be taken now, or None where it can. True: it may be done however late."""
 
 
 class Door:
@@ -42,7 +44,9 @@ class Door:
         found = FIRST_MEDIA.search(body)
         if found is None or METADATA in body[: found.start()]:
             return None, _replaying(first, receive)
-        return self._refuse(NAMES[found[1]]), _replaying(first, receive)
+        # Whether its own deadline can be kept is for the operation to say.
+        patient = TIMEOUT_HEADER in Headers(scope=scope)
+        return self._refuse(NAMES[found[1]], patient), _replaying(first, receive)
 
 
 def _replaying(first: Message, receive: Receive) -> Receive:

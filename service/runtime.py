@@ -6,6 +6,7 @@ ask it for what they need and get `Unavailable` while it is not there.
 
 import asyncio
 import logging
+import math
 import shutil
 import time
 from collections.abc import Awaitable, Callable
@@ -250,12 +251,13 @@ class Runtime:
             raise Unavailable(f"the service is {self.phase}; try again")
 
     def crowded(self) -> bool:
-        """Whether some encoder's queue is full."""
-        return self._engine is not None and self._engine.admission.full
+        """Whether some encoder's queue is full, for a request that sets no deadline."""
+        return self._engine is not None and self._engine.admission.full(self.settings.request_timeout)
 
-    def refusal(self, modality: Modality) -> Overloaded | None:
-        """Why nothing of this modality can be taken now, or None where it can."""
-        return None if self._engine is None else self._engine.refusal(modality)
+    def refusal(self, modality: Modality, patient: bool) -> Overloaded | None:
+        """Why nothing of this modality can be taken now, or None where it can; `patient`: however late."""
+        seconds_left = math.inf if patient else self.settings.request_timeout
+        return None if self._engine is None else self._engine.refusal(modality, seconds_left)
 
     def model(self) -> dict[str, str]:
         """What embeds, as replies name it."""

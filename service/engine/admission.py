@@ -71,13 +71,8 @@ class Admission:
             weight[name] += size
         for name, count in wanted.items():
             lane = self.lanes.setdefault(name, Lane())
-            if not lane.items:
-                continue
-            over_items = self._over_items(lane, count)
-            over_bytes = lane.bytes + weight[name] - self._max_bytes
-            late = (lane.items + count) * lane.pace - seconds_left
-            if over_items > 0 or over_bytes > 0 or late > 0:
-                raise self._overloaded(name, lane, over_items, over_bytes, late)
+            if refused := self._refused(name, lane, count, weight[name], seconds_left):
+                raise refused
         for name, count in wanted.items():
             lane = self.lanes[name]
             if not lane.items:
@@ -87,17 +82,14 @@ class Admission:
             lane.bytes += weight[name]
         return Room(self, [(name, size, wanted[name] <= SMALL) for name, size in items])
 
-    @property
-    def full(self) -> bool:
-        """Whether some lane has as many items as it may."""
-        return any(lane.items and self._over_items(lane, 1) > 0 for lane in self.lanes.values())
+    def full(self, seconds_left: float) -> bool:
+        """Whether some lane takes not one item more that is to be done within `seconds_left`."""
+        return any(self.refusal(name, seconds_left) for name in self.lanes)
 
-    def refusal(self, name: str) -> Overloaded | None:
-        """What `enter` would raise for one more item in a lane, where its items alone forbid that."""
+    def refusal(self, name: str, seconds_left: float) -> Overloaded | None:
+        """What `enter` would raise for one more item in a lane, the smallest there is."""
         lane = self.lanes.get(name)
-        if lane is None or not lane.items or (over_items := self._over_items(lane, 1)) <= 0:
-            return None
-        return self._overloaded(name, lane, over_items, 0, 0.0)
+        return None if lane is None else self._refused(name, lane, 1, 1, seconds_left)
 
     def leave(self, name: str, size: int, small: bool, *, worked: bool) -> None:
         """Give back the room of one item, of a `small` request or a large one.
@@ -110,6 +102,19 @@ class Admission:
         lane.bytes -= size
         if worked:
             lane.complete(self._clock())
+
+    def _refused(
+        self, name: str, lane: Lane, count: int, size: int, seconds_left: float
+    ) -> Overloaded | None:
+        """Why a lane cannot take `count` items of `size` bytes together, or None where it can."""
+        if not lane.items:
+            return None
+        over_items = self._over_items(lane, count)
+        over_bytes = lane.bytes + size - self._max_bytes
+        late = (lane.items + count) * lane.pace - seconds_left
+        if over_items > 0 or over_bytes > 0 or late > 0:
+            return self._overloaded(name, lane, over_items, over_bytes, late)
+        return None
 
     def _over_items(self, lane: Lane, count: int) -> int:
         """How many items must leave a lane before it takes a request's `count`; below 1: none."""

@@ -145,9 +145,9 @@ class Engine:
                 return [_under(space, await next(one_by_one))]
             return [_under(space, each) for each in await asyncio.gather(*one_by_one)]
 
-    def refusal(self, modality: Modality) -> Overloaded | None:
-        """Why nothing of this modality can be taken now, or None where it can."""
-        return self.admission.refusal(self._lane(modality))
+    def refusal(self, modality: Modality, seconds_left: float) -> Overloaded | None:
+        """Why nothing of this modality can be taken now and done in time, or None where it can."""
+        return self.admission.refusal(self._lane(modality), seconds_left)
 
     async def run(self, function: Callable[[], T]) -> T:
         """Run a decoder's work that is no embedding (a thumbnail) in the decode pool, in its turn."""

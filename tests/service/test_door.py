@@ -9,8 +9,13 @@ from service.door import Door
 from service.errors import Overloaded
 
 
-def look(body: bytes, *, path: str = "/embed", full: bool = True) -> tuple[str | None, bytes]:
-    """The queue a request was turned away from, or None, and the body that the operation would read."""
+def look(
+    body: bytes, *, path: str = "/embed", full: bool = True, headers: tuple[tuple[bytes, bytes], ...] = ()
+) -> tuple[str | None, bytes]:
+    """The queue a request was turned away from, or None, and the body that the operation would read.
+
+    Of texts there are too many; a point cloud would only be late.
+    """
     messages = [
         {"type": "http.request", "body": body[:50], "more_body": True},
         {"type": "http.request", "body": body[50:], "more_body": False},
@@ -19,11 +24,12 @@ def look(body: bytes, *, path: str = "/embed", full: bool = True) -> tuple[str |
     async def receive() -> dict[str, object]:
         return messages.pop(0)
 
-    def refuse(modality: Modality) -> Overloaded | None:
-        return Overloaded(modality, 3) if modality in ("text", "image") else None
+    def refuse(modality: Modality, patient: bool) -> Overloaded | None:
+        late = modality == "point_cloud" and not patient
+        return Overloaded(modality, 3) if modality in ("text", "image") or late else None
 
     async def run() -> tuple[str | None, bytes]:
-        scope = {"type": "http", "path": path, "method": "POST"}
+        scope = {"type": "http", "path": path, "method": "POST", "headers": headers}
         refused, rest = await Door(lambda: full, refuse).look(scope, receive)
         if refused is not None:
             return refused.message, b""
@@ -65,3 +71,11 @@ def test_nothing_is_looked_at_where_no_queue_is_full_or_nothing_is_embedded() ->
     body = b'{"items": [{"text": "a dog"}]}'
     assert look(body, full=False) == (None, body)
     assert look(body, path="/search") == (None, body)
+
+
+def test_what_sets_its_own_deadline_is_not_turned_away_for_being_late() -> None:
+    deadline = ((b"x-request-timeout", b"600"),)
+    late = b'{"items": [{"point_cloud": "' + b"A" * 200 + b'"}]}'
+    assert look(late)[0] == "point_cloud"
+    assert look(late, headers=deadline) == (None, late)
+    assert look(b'{"items": [{"text": "a dog"}]}', headers=deadline)[0] == "text"

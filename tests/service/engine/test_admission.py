@@ -59,9 +59,9 @@ def test_the_largest_request_leaves_places_for_small_ones() -> None:
     admission.enter([("clip", 1)] * 2048, FOREVER)
     with pytest.raises(Overloaded):
         admission.enter([("clip", 1)] * (SMALL + 1), FOREVER)
-    assert not admission.full
+    assert not admission.full(FOREVER)
     rooms = [admission.enter([("clip", 1)] * SMALL, FOREVER) for _ in range(8)]
-    assert admission.full
+    assert admission.full(FOREVER)
     with pytest.raises(Overloaded):
         admission.enter([("clip", 1)], FOREVER)
     with rooms[0]:
@@ -135,3 +135,23 @@ def test_what_cannot_be_done_by_its_deadline_is_refused_now() -> None:
     with pytest.raises(Overloaded):
         admission.enter([("clip", 1)], seconds_left=5.0)
     admission.enter([("clip", 1)], seconds_left=11.0)
+
+
+def test_a_lane_is_full_by_bytes_and_by_time_as_by_items() -> None:
+    admission = Admission(max_items=100, max_bytes=1000)
+    admission.enter([("clip", 999)], FOREVER)
+    assert not admission.full(FOREVER)
+    admission.enter([("clip", 1)], FOREVER)
+    assert admission.full(FOREVER)
+    assert admission.refusal("clip", FOREVER)
+
+    clock = Clock()
+    admission = Admission(max_items=100, max_bytes=1000, clock=clock)
+    room = admission.enter([("clap", 1)] * 24, FOREVER)
+    embed(room, clock, range(4), 4, each=0.5)
+    assert not admission.full(seconds_left=11.0)
+    assert admission.full(seconds_left=10.0)
+    late = admission.refusal("clap", seconds_left=5.0)
+    assert late is not None and late.retry_after == 6
+    assert admission.refusal("clap", FOREVER) is None
+    assert admission.refusal("clip", seconds_left=5.0) is None
