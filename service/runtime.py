@@ -251,8 +251,13 @@ class Runtime:
             raise Unavailable(f"the service is {self.phase}; try again")
 
     def crowded(self) -> bool:
-        """Whether some encoder's queue is full, for a request that sets no deadline."""
-        return self._engine is not None and self._engine.admission.full(self.settings.request_timeout)
+        """Whether some encoder's queue is full, for a request that sets no deadline; only while ready.
+
+        Who comes while draining is to hear that, and not to wait here for room.
+        """
+        if self.phase != "ready" or self._engine is None:
+            return False
+        return self._engine.admission.full(self.settings.request_timeout)
 
     def refusal(self, modality: Modality, patient: bool) -> Overloaded | None:
         """Why nothing of this modality can be taken now, or None where it can; `patient`: however late."""

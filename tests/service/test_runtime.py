@@ -1,0 +1,71 @@
+"""While it loads and while it drains, the service says that it cannot answer, and when to come back."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from service.app import create_app
+from service.runtime import Runtime
+from service.settings import Settings
+
+EMBED = ("/embed", {"items": [{"text": "rain"}], "store": False})
+OPERATIONS = (
+    EMBED,
+    ("/search", {"query": [{"text": "rain"}]}),
+    ("/classify", {"item": {"text": "rain"}, "labels": ["wet", "dry"]}),
+    ("/v1/embeddings", {"input": "rain", "model": "tiny"}),
+)
+
+
+@pytest.fixture
+def app(tiny_bundle: Path, tmp_path: Path) -> FastAPI:
+    """An app that nobody has begun to load."""
+    return create_app(
+        Settings(bundle=str(tiny_bundle), data_dir=tmp_path / "data", index="local", queue_items=4)
+    )
+
+
+def talk(app: FastAPI, work: Callable[[httpx.AsyncClient], Awaitable[None]]) -> None:
+    async def run() -> None:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://isthmus") as api:
+            try:
+                await work(api)
+            finally:
+                await app.state.runtime.close()
+
+    asyncio.run(run())
+
+
+async def assert_unavailable(api: httpx.AsyncClient, phase: str) -> None:
+    """Every operation answers 503, so does `/readyz`, and the process lives."""
+    for path, body in OPERATIONS:
+        reply = await api.post(path, json=body)
+        assert (reply.status_code, reply.json()["error"]["code"]) == (503, "unavailable"), path
+        assert phase in reply.json()["error"]["message"]
+        assert reply.headers["retry-after"] == "2"
+    reply = await api.get("/readyz")
+    assert (reply.status_code, reply.json()["status"]) == (503, phase)
+    assert (await api.get("/livez")).status_code == 200
+
+
+def test_while_it_loads_nothing_is_begun(app: FastAPI) -> None:
+    talk(app, lambda api: assert_unavailable(api, "loading"))
+
+
+def test_while_it_drains_nothing_is_begun_and_nobody_is_told_to_wait_for_room(app: FastAPI) -> None:
+    async def work(api: httpx.AsyncClient) -> None:
+        runtime: Runtime = app.state.runtime
+        await runtime.load()
+        path, body = EMBED
+        assert (await api.post(path, json=body)).status_code == 200
+        with runtime.engine.admission.enter([("clip", 1)] * 4, 60.0):
+            assert (await api.post(path, json=body)).status_code == 429
+            runtime.drain()
+            await assert_unavailable(api, "draining")
+
+    talk(app, work)
