@@ -173,11 +173,15 @@ class EncoderWorker:
                     self._ready.wait()
                 if self._closed:
                     return
-                self._running[index] = next_batch(self._queue, self._memory_rows, self._rows_in_time())
-                self._begun[index] = time.perf_counter()
-            if self._running[index]:
-                self._run(replica, self._running[index])
+            self._run(replica, partial(self._take, index))
             self._running[index], self._begun[index] = [], 0.0
+
+    def _take(self, index: int) -> list[Job]:
+        """The next batch; for the moment it can run, and no sooner: what comes until then goes with it."""
+        with self._ready:
+            self._running[index] = next_batch(self._queue, self._memory_rows, self._rows_in_time())
+            self._begun[index] = time.perf_counter()
+            return self._running[index]
 
     def _rows_in_time(self) -> dict[Modality, int]:
         """Rows of each modality that, at the speed measured, are done within the time aimed at."""
@@ -185,13 +189,28 @@ class EncoderWorker:
             modality: int(self._batch_seconds / each) for modality, each in list(self._row_seconds.items())
         }
 
-    def _run(self, replica: Replica, jobs: list[Job]) -> None:
-        """Run a batch, and one that fails again in halves; a single item that fails takes the blame."""
-        started = time.perf_counter()
+    def _run(self, replica: Replica, take: Callable[[], list[Job]]) -> None:
+        """Run the batch that `take` gives, and one that fails again in halves.
+
+        A single item that fails takes the blame.
+        """
+        jobs: list[Job] = []
+        started = took = 0.0
+
+        def encode() -> tuple[Matrix, Matrix, str] | None:
+            nonlocal jobs, started, took
+            jobs, started = take(), time.perf_counter()
+            if not jobs:
+                return None
+            vectors = self._encode(replica.encoder, [job.prepared for job in jobs])
+            took = time.perf_counter() - started
+            return vectors
+
         try:
-            encode = partial(self._encode, replica.encoder, [job.prepared for job in jobs])
-            native, unified, connector = replica.run(encode)
+            vectors = replica.run(encode)
         except Exception as error:
+            if not jobs:
+                raise
             short_of_memory = _is_out_of_memory(error)
             if short_of_memory:
                 self._memory_rows = max(1, sum(job.rows for job in jobs) // 2)
@@ -202,19 +221,19 @@ class EncoderWorker:
             # Its frames hold all that the failed batch had computed, memory which the halves need.
             error.__traceback__ = None
         else:
-            self._finish(jobs, native, unified, connector, started)
+            if vectors is not None:
+                self._finish(jobs, *vectors, started, took)
             return
         if short_of_memory and torch.cuda.is_available():
             torch.cuda.empty_cache()
         half = len(jobs) // 2
-        self._run(replica, jobs[:half])
-        self._run(replica, jobs[half:])
+        self._run(replica, lambda: jobs[:half])
+        self._run(replica, lambda: jobs[half:])
 
     def _finish(
-        self, jobs: list[Job], native: Matrix, unified: Matrix, connector: str, started: float
+        self, jobs: list[Job], native: Matrix, unified: Matrix, connector: str, started: float, took: float
     ) -> None:
         """Hand out the vectors of a batch that went well."""
-        took = time.perf_counter() - started
         self._measure(jobs, took)
         encoded = [
             Encoded(

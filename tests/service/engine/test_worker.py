@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 import weakref
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -85,6 +86,29 @@ def test_a_failed_batch_is_run_again_without_what_it_had_computed(reason: type[E
         recorder.gate.set()
         await asyncio.gather(first, *together)
         assert recorder.batches == [1, 2, 1, 1]
+        worker.close()
+
+    with_compute(work)
+
+
+def test_what_comes_while_another_encoder_computes_goes_into_one_batch() -> None:
+    async def work(compute: ComputeThread) -> None:
+        other, recorder = Recorder(), Recorder()
+        recorder.gate.set()
+        busy, worker = worker_of(other, compute), worker_of(recorder, compute)
+        before = busy.submit("flow", ITEM)
+        await asyncio.to_thread(other.begun.wait, PROMPT)
+        together = [worker.submit("flow", ITEM)]
+        entered = time.perf_counter()
+        await asyncio.sleep(0.1)  # a worker that takes its batch too early has taken it now
+        together += [worker.submit("flow", ITEM) for _ in range(3)]
+        free = time.perf_counter()
+        other.gate.set()
+        first, *_ = await asyncio.gather(*together)
+        await before
+        assert recorder.batches == [4]
+        assert first.waited >= free - entered, "the other encoder's time is no part of this one's batch"
+        busy.close()
         worker.close()
 
     with_compute(work)
