@@ -125,12 +125,20 @@ class Engine:
         """Embed the items of one request: for each its embedding, or what is wrong with it.
 
         All unified vectors are of one connector: that of `space`, or the one in use. Raises `Overloaded`
-        where there is no room for all of them, `DeadlineExceeded` where no time is left. Cancelling it takes
-        its items out of every queue.
+        where there is no room for all of them but the texts seen before, and `DeadlineExceeded` where no time
+        is left. Cancelling it takes its items out of every queue.
         """
         if seconds_left <= 0:
             raise DeadlineExceeded("the deadline passed before any item was begun")
         space = space or self.space
+        known = [self._known_text(item) for item in items]
+        unknown = [item for item, each in zip(items, known, strict=True) if each is None]
+        embedded = iter(await self._embed_unknown(unknown, seconds_left))
+        return [_under(space, next(embedded) if each is None else each) for each in known]
+
+    async def _embed_unknown(
+        self, items: Sequence[MediaInput], seconds_left: float
+    ) -> list[Embedding | IsthmusError]:
         lanes = [(self._lane(item.likely_modality()), item.size) for item in items]
         flow = object()
         window = asyncio.Semaphore(self._window)
@@ -142,8 +150,8 @@ class Engine:
                 for index, item in enumerate(items)
             )
             if len(items) == 1:
-                return [_under(space, await next(one_by_one))]
-            return [_under(space, each) for each in await asyncio.gather(*one_by_one)]
+                return [await next(one_by_one)]
+            return await asyncio.gather(*one_by_one)
 
     def refusal(self, modality: Modality, seconds_left: float) -> Overloaded | None:
         """Why nothing of this modality can be taken now and done in time, or None where it can."""
@@ -206,9 +214,6 @@ class Engine:
     ) -> Embedding | IsthmusError:
         worked = begun = False
         try:
-            known = self._known_text(item)
-            if known is not None:
-                return known
             async with window:
                 decoded = (
                     self._decode_here(item)

@@ -213,6 +213,19 @@ def test_too_much_at_once_is_refused(space: UnifiedSpace, clip_gate: Gate) -> No
     with_engine(space, work, queue_items=6)
 
 
+def test_a_text_seen_before_needs_no_room(space: UnifiedSpace) -> None:
+    async def work(engine: Engine) -> list[Embedding | IsthmusError]:
+        await engine.embed([text("rain")], 60.0)
+        with engine.admission.enter([("clip", 1)] * 4, 60.0):
+            with pytest.raises(Overloaded):
+                await engine.embed([text("rain"), text("snow")], 60.0)
+            return await engine.embed([text("rain"), file(wav()), text("rain")], 60.0)
+
+    rain, sound, again = with_engine(space, work, queue_items=4)
+    assert isinstance(rain, Embedding) and isinstance(again, Embedding) and isinstance(sound, Embedding)
+    assert [rain.cached, sound.modality, again.cached] == [True, "audio", True]
+
+
 def test_every_stage_is_timed_for_each_encoder(space: UnifiedSpace) -> None:
     metrics = Metrics()
 
