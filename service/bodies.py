@@ -55,11 +55,15 @@ class MediaFields(Body):
         """The field that is set, or None."""
         return next((m for m in MODALITIES if getattr(self, m) is not None), None)
 
+    def written(self) -> str | None:
+        """The media as the body has it, or None."""
+        modality = self.modality()
+        return None if modality is None else getattr(self, modality)
+
     def media_input(self, name: str) -> MediaInput | InvalidMedia | UnsupportedMedia:
         """The media as the engine takes it, or what is wrong with how it is written."""
-        modality = self.modality()
-        assert modality is not None  # every use has validated that there is one
-        value: str = getattr(self, modality)
+        modality, value = self.modality(), self.written()
+        assert modality is not None and value is not None  # every use has validated that there is one
         if modality == "text":
             return MediaInput.text(value, name)
         try:

@@ -1,6 +1,7 @@
 """What goes around every request: its id, the bound on its body, the timing headers, the metrics.
 
-Holds `Envelope`, the only middleware. It is plain ASGI: it never buffers a body and costs microseconds.
+What nobody expected is answered here too, with a 500 that has the same headers. Holds `Envelope`, the only
+middleware. It is plain ASGI: it never buffers a body and costs microseconds.
 """
 
 import logging
@@ -10,7 +11,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.door import PATHS, Door
-from service.error_replies import error_body, status_of
+from service.error_replies import error_body, framework_body, status_of
 from service.errors import Overloaded, RequestTooLarge
 from service.json_reply import JsonReply
 from service.metrics import Metrics
@@ -18,6 +19,7 @@ from service.request_context import RequestContext, open_context
 from service.settings import Settings
 
 log = logging.getLogger("isthmus.requests")
+failures = logging.getLogger("isthmus")
 
 UPLOADS = "/jobs/ingest"
 """The path whose bodies may be as large as archives are."""
@@ -42,12 +44,12 @@ class Envelope:
             return
         headers = Headers(scope=scope)
         context = open_context(scope, headers.get("x-request-id"))
-        status = 500
+        status, begun = 500, False
 
         async def send_with_headers(message: Message) -> None:
-            nonlocal status
+            nonlocal status, begun
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, begun = message["status"], True
                 message["headers"] = [*message.get("headers", ()), *_timing_headers(context)]
             await send(message)
 
@@ -57,6 +59,11 @@ class Envelope:
                 await self._app(scope, self._bounded(scope, headers, receive), send_with_headers)
             else:
                 await self._turn_away(refused, context)(scope, receive, send_with_headers)
+        except Exception as error:
+            if begun:  # half a reply cannot be taken back: the server closes the connection
+                raise
+            failures.error("request %s failed", context.id, exc_info=error)
+            await _failed(context)(scope, receive, send_with_headers)
         finally:
             self._observe(scope, context, status)
 
@@ -96,6 +103,11 @@ class Envelope:
             if spent:
                 self._metrics.stages.labels(stage).observe(spent)
         log.debug("%s %s %s %d %.1f ms", context.id, scope["method"], scope["path"], status, seconds * 1e3)
+
+
+def _failed(context: RequestContext) -> JsonReply:
+    message = f"the service failed on this request; its log has the cause under {context.id}"
+    return JsonReply(framework_body(500, message, None, context.id), 500)
 
 
 def _timing_headers(context: RequestContext) -> list[tuple[bytes, bytes]]:

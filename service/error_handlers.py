@@ -1,6 +1,6 @@
 """Hooks every error into the web framework, so that each status has the one error shape.
 
-Ours, the framework's own (404, 405, 413, 422) and the ones nobody expected.
+Ours and the framework's own (404, 405, 413, 422); the ones nobody expected are the envelope's.
 """
 
 import logging
@@ -54,16 +54,10 @@ def install_error_handlers(app: FastAPI, runtime: Runtime) -> None:
     async def gone(request: Request, error: Exception) -> Response:
         return Response(status_code=CLIENT_CLOSED)
 
-    async def unexpected(request: Request, error: Exception) -> Response:
-        log.error("request %s failed", _id(request), exc_info=error)
-        message = f"the service failed on this request; its log has the cause under {_id(request)}"
-        return JsonReply(framework_body(500, message, None, _id(request)), 500)
-
     app.add_exception_handler(IsthmusError, ours)
     app.add_exception_handler(HTTPException, framework)
     app.add_exception_handler(RequestValidationError, validation)
     app.add_exception_handler(ClientGone, gone)
-    app.add_exception_handler(Exception, unexpected)
 
 
 def describe(errors: Sequence[Any]) -> tuple[str, str | None]:

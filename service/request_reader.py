@@ -68,9 +68,12 @@ async def read_json(request: Request, model: type[Model]) -> Model:
 
 async def parsed(request: Request, parse: Callable[[], T]) -> T:
     """What `parse` makes of a request's body, which was read: on a thread if the body is large."""
-    if len(await request.body()) <= INLINE_BYTES:
-        return parse()
-    return await asyncio.to_thread(parse)
+    return await off_loop(parse, len(await request.body()))
+
+
+async def off_loop(work: Callable[[], T], size: int) -> T:
+    """What `work` on so many bytes gives: on a thread if they are many, so that nobody waits for it."""
+    return work() if size <= INLINE_BYTES else await asyncio.to_thread(work)
 
 
 @asynccontextmanager

@@ -34,6 +34,7 @@ from service.ranking import (
     within_quota,
 )
 from service.request_context import RequestContext
+from service.request_reader import off_loop
 from service.runtime import Runtime
 
 MAX_DEPTH = 10_000
@@ -65,8 +66,8 @@ async def resolve(
             weights.append(weight)
             continue
         weights.append(item.weight)
-        if item.modality() is not None:
-            inputs[i] = item.media_input(f"query[{i}]")
+        if (written := item.written()) is not None:
+            inputs[i] = await off_loop(partial(item.media_input, f"query[{i}]"), len(written))
         elif item.vector is not None:
             parts[i] = _given_vector(space, item, i)
     stored_ids = {i: item.id for i, item in enumerate(items) if isinstance(item, QueryItem) and item.id}

@@ -10,7 +10,7 @@ from service.answering import answer_within
 from service.bodies import DEFAULT_COLLECTION, EmbedBody, EmbedOptions, Metadata, PointId
 from service.entry import Entry, check_entries, embed_inputs, item_reply, raise_if_all_failed, store
 from service.errors import InvalidRequest
-from service.json_reply import JsonReply
+from service.json_reply import list_reply
 from service.openapi import example_reply, request_body
 from service.request_context import context_of, seconds_left
 from service.request_reader import Form, is_multipart, parsed, read_form, read_json
@@ -88,15 +88,9 @@ async def _embed(request: Request, runtime: Runtime, entries: list[Entry], optio
         if wanted is not None:
             return vector_reply(wanted, runtime.space.dim, runtime.model(), entries, outcomes)
         pairs = enumerate(zip(entries, outcomes, strict=True))
-        return JsonReply(
-            {
-                "items": [
-                    item_reply(i, entry, outcome, options.return_vectors) for i, (entry, outcome) in pairs
-                ],
-                "model": runtime.model(),
-                "timing_ms": context.milliseconds(),
-            }
-        )
+        items = (item_reply(i, entry, outcome, options.return_vectors) for i, (entry, outcome) in pairs)
+        rest = {"model": runtime.model(), "timing_ms": context.milliseconds()}
+        return await list_reply("items", items, len(entries), rest)
 
     return await answer_within(request, settings.request_timeout, work())
 

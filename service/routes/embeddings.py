@@ -2,7 +2,6 @@
 
 import base64
 from functools import partial
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +16,7 @@ from service.engine.embedding import Embedding
 from service.engine.media_input import MediaInput
 from service.entry import check_count, embed_inputs
 from service.errors import BatchFailed, InvalidRequest, ItemError
-from service.json_reply import JsonReply
+from service.json_reply import JsonReply, list_reply
 from service.openapi import example_reply, request_body
 from service.request_context import context_of, seconds_left
 from service.request_reader import parsed, read_json
@@ -66,7 +65,7 @@ async def embeddings(request: Request) -> Response:
     inputs = await parsed(request, partial(_inputs, body))
     check_count(len(inputs), runtime.settings.max_items, "input")
 
-    async def work() -> dict[str, Any]:
+    async def work() -> Response:
         left = seconds_left(request, runtime.settings.request_timeout)
         outcomes = await embed_inputs(runtime, context, inputs, left)
         errors = [ItemError(i, each) for i, each in enumerate(outcomes) if isinstance(each, IsthmusError)]
@@ -75,21 +74,19 @@ async def embeddings(request: Request) -> Response:
         embedded = [each for each in outcomes if isinstance(each, Embedding)]
         tokens = sum(each.vectors.tokens for each in embedded)
         as_base64 = body.encoding_format == "base64"
-        return {
-            "object": "list",
-            "data": [
-                {
-                    "object": "embedding",
-                    "index": i,
-                    "embedding": _written(truncate(each.vectors.unified, dimensions), as_base64),
-                }
-                for i, each in enumerate(embedded)
-            ],
-            "model": runtime.space.name,
-            "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
-        }
+        data = (
+            {
+                "object": "embedding",
+                "index": i,
+                "embedding": _written(truncate(each.vectors.unified, dimensions), as_base64),
+            }
+            for i, each in enumerate(embedded)
+        )
+        usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+        rest = {"object": "list", "model": runtime.space.name, "usage": usage}
+        return await list_reply("data", data, len(embedded), rest)
 
-    return JsonReply(await answer_within(request, runtime.settings.request_timeout, work()))
+    return await answer_within(request, runtime.settings.request_timeout, work())
 
 
 @router.get("/models", summary="List models, OpenAI-compatible", responses=example_reply(MODELS))
