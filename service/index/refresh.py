@@ -201,11 +201,11 @@ class _Copy:
             yield
             if offset is None:
                 break
-        if not self._fresh:
-            yield from self._sweep(tally)
         while self.behind() > PAGE:
             self.catch_up(project, tally)
             yield
+        if not self._fresh:
+            yield from self._sweep(project, tally)
 
     def behind(self) -> int:
         """How many records were written that this has not caught up with."""
@@ -236,16 +236,20 @@ class _Copy:
         for start in range(0, len(differing), PAGE):
             yield self._engine.retrieve(self.source.name, differing[start : start + PAGE], with_vectors=True)
 
-    def _sweep(self, tally: Tally) -> Iterator[None]:
+    def _sweep(self, project: Project, tally: Tally) -> Iterator[None]:
         """Remove from the target what the source holds no more."""
-        if self._engine.count(self.target.name, None) == self._engine.count(self.source.name, None):
-            return
+        with self._index.writing(self.collection):  # a new record yet to bring over would hide a deleted one
+            while self.behind():
+                self.catch_up(project, tally)
+            if self._engine.count(self.target.name, None) == self._engine.count(self.source.name, None):
+                return
         offset: str | None = None
         while True:
             page, offset = self._engine.scroll(self.target.name, None, BATCH, offset, with_vectors=False)
             uuids = {each.uuid for each in page}
             kept = self._engine.retrieve(self.source.name, sorted(uuids), with_vectors=False)
             self._remove(sorted(uuids - {each.uuid for each in kept}), tally)
+            self.catch_up(project, tally)
             yield
             if offset is None:
                 return

@@ -192,6 +192,24 @@ def test_going_back_costs_what_was_written_since(index: VectorIndex) -> None:
     assert back.tally.removed == 10
 
 
+def test_going_back_brings_no_deleted_point_back_while_another_is_written(index: VectorIndex) -> None:
+    """One gone and one new: the counts are the same while the new one is still to be brought over."""
+    points = points_under(LAYOUT, 20)
+    index.upsert("birds", points)
+    refresh(index, SECOND)
+    index.delete("birds", [points[0].id])
+    late = replace(points_under(SECOND, 1, seed=9)[0], id="late")
+    with Refresh(index, LAYOUT, Projection(LAYOUT)) as back:
+        steps = back.steps()
+        next(steps)
+        index.upsert("birds", [late], SECOND.connector)
+        for _ in steps:
+            pass
+        back.settle()
+        assert back.switch()
+    check_space(index, "birds", LAYOUT, [*ids(points[1:]), "late"])
+
+
 def test_only_the_generation_read_before_is_kept(index: VectorIndex) -> None:
     index.upsert("birds", points_under(LAYOUT, 9))
     for layout in (SECOND, THIRD, SECOND, THIRD):
