@@ -127,8 +127,10 @@ class EdgeEngine:
             self._current = dict(self._catalogue.current())
 
     def drop(self, name: str) -> None:
-        """Delete a generation."""
+        """Delete a generation that no collection reads: the catalogue would name one that is gone."""
         with self._lock:
+            if name in self._catalogue.reads.values():
+                raise IndexUnavailable(f"generation {name} is read; let its collection read another first")
             shard = self._shard(name)
             self._catalogue.remove(name)
             del self._shards[name]

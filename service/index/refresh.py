@@ -121,6 +121,9 @@ class Refresh:
         engine = self._index.engine
         for collection, copy in self._copies.items():
             with self._index.creating:
+                read = engine.current().get(collection)
+                if read is None or read.name != copy.target.name:
+                    continue  # deleted since the switch, and maybe made anew
                 for each in engine.generations(collection):
                     if each.name == copy.source.name:
                         engine.rest(each.name)

@@ -229,6 +229,15 @@ def test_closing_while_optimising_gives_up_at_once(tmp_path: Path) -> None:
         assert len(list((tmp_path / "shards").iterdir())) == 1
 
 
+def test_a_generation_that_is_read_cannot_be_deleted(tmp_path: Path) -> None:
+    with VectorIndex(EdgeEngine(tmp_path), LAYOUT) as index:
+        index.upsert("birds", many(3))
+        with pytest.raises(IndexUnavailable, match="is read"):
+            index.engine.drop(index.engine.current()["birds"].name)
+    with VectorIndex(EdgeEngine(tmp_path), LAYOUT) as index:
+        assert index.count("birds") == 3
+
+
 def test_half_made_shards_are_removed_at_the_next_start(tmp_path: Path) -> None:
     with VectorIndex(EdgeEngine(tmp_path), LAYOUT) as index:
         index.upsert("birds", many(3))

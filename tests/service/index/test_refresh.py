@@ -222,6 +222,25 @@ def test_only_the_generation_read_before_is_kept(index: VectorIndex) -> None:
     assert only == index.engine.current()["birds"]
 
 
+@pytest.mark.parametrize("back_end", PERSISTENT)
+def test_a_collection_made_anew_after_the_switch_is_kept(back_end: str, tmp_path: Path) -> None:
+    points = points_under(SECOND, 9)
+    with open_back_end(back_end, tmp_path) as index:
+        for name in ("birds", "fish"):
+            index.upsert(name, points_under(LAYOUT, 9))
+        with Refresh(index, SECOND, Projection(SECOND)) as whole:
+            for _ in whole.steps():
+                pass
+            assert whole.switch()
+            assert index.drop("birds") and index.drop("fish")
+            index.upsert("birds", points[:3], SECOND.connector)
+            whole.drop_older()
+        check_space(index, "birds", SECOND, ids(points[:3]))
+    with open_back_end(back_end, tmp_path, SECOND) as index:
+        check_space(index, "birds", SECOND, ids(points[:3]))
+        assert [each.name for each in index.collections()] == ["birds"]
+
+
 def test_a_refresh_that_failed_leaves_all_as_it_was_and_is_taken_up_again(index: VectorIndex) -> None:
     points = points_under(LAYOUT, 4 * PAGE)
     index.upsert("birds", points)
