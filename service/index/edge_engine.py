@@ -259,10 +259,14 @@ class EdgeEngine:
         return self.folder / "shards" / uuid.uuid4().hex
 
     def _remove_leftovers(self) -> None:
-        """Shards the catalogue does not know: half-made, replaced or dropped when a former process ended.
+        """Shards half-made, replaced or dropped when a former process ended.
 
-        A child of that process may still be ending, and writing; it is waited for.
+        The catalogue does not know them, or knows them for a collection that is no more or was not yet. A
+        child of that process may still be ending, and writing; it is waited for.
         """
+        for name, entry in list(self._catalogue.entries.items()):
+            if entry.collection not in self._catalogue.reads:
+                self._catalogue.remove(name)
         known = {entry.shard for entry in self._catalogue.entries.values()}
         for path in (self.folder / "shards").glob("*"):
             if path.name not in known:

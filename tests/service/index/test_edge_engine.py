@@ -245,3 +245,16 @@ def test_half_made_shards_are_removed_at_the_next_start(tmp_path: Path) -> None:
     with VectorIndex(EdgeEngine(tmp_path), LAYOUT) as index:
         assert index.count("birds") == 3
         assert len(list((tmp_path / "shards").iterdir())) == 1
+
+
+def test_what_a_kill_left_of_a_deleted_collection_is_removed_at_the_next_start(tmp_path: Path) -> None:
+    with VectorIndex(EdgeEngine(tmp_path), LAYOUT) as index:
+        index.upsert("birds", many(3))
+        index.upsert("fish", many(2))
+        index.engine.switch({"birds": None})  # the first of the two steps of a deletion
+    with VectorIndex(EdgeEngine(tmp_path), LAYOUT) as index:
+        assert index.engine.generations("birds") == []
+        assert index.count("fish") == 2
+        assert len(list((tmp_path / "shards").iterdir())) == 1
+    with VectorIndex(EdgeEngine(tmp_path), LAYOUT) as index:
+        assert [each.name for each in index.collections()] == ["fish"]
