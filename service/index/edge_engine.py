@@ -139,7 +139,7 @@ class EdgeEngine:
 
     def declare(self, name: str, key: str, kind: FieldType) -> None:
         """Index one more payload field."""
-        self._shard(name).declare({"ask": "declare", "key": key, "kind": kind})
+        self._shard(name).declare(key, kind)
         with self._lock:
             self._catalogue.declare(name, key, kind)
             self._current = dict(self._catalogue.current())

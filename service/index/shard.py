@@ -1,7 +1,7 @@
 """A shard that can change its process under the callers' hands.
 
-It sends calls to the process that serves it now, and notes which records are written, so that an optimised
-copy can catch up with them and take over between two calls.
+It sends calls to the process that serves it now, and notes which records are written and which fields are
+declared, so that an optimised copy can catch up with them and take over between two calls.
 """
 
 import math
@@ -16,6 +16,7 @@ from typing import Any
 from service.errors import IndexUnavailable
 from service.index.engine import BATCH, Generation
 from service.index.fair_lock import FairLock
+from service.index.protocol import FieldType
 from service.index.records import Record
 from service.index.shard_copy import copy_shard
 from service.index.shard_process import ShardClosed, ShardProcess
@@ -35,6 +36,7 @@ class Shard:
         self._unindexed: int | None = None
         self._holed: float | None = None
         self._behind: dict[str, None] | None = None
+        self._declared: dict[str, FieldType] = {}
 
     @property
     def path(self) -> Path:
@@ -66,10 +68,12 @@ class Shard:
             if self._behind is not None:
                 self._behind.update(dict.fromkeys(uuids))
 
-    def declare(self, head: dict[str, Any]) -> None:
-        """Ask for a change to the shard as a whole; waits for a copy in the making, which would miss it."""
-        with self.optimizing, self._writing:
-            self.call(head)
+    def declare(self, key: str, kind: FieldType) -> None:
+        """Index one more payload field; a copy that is catching up does too."""
+        with self._writing:
+            self.call(_declaration(key, kind))
+            if self._behind is not None:
+                self._declared[key] = kind
 
     def unindexed(self) -> int:
         """How many records an optimisation would index, about: all of them after a change of settings."""
@@ -111,6 +115,8 @@ class Shard:
                 behind = self._behind
                 if behind is None:
                     raise IndexUnavailable("nothing was noted: the copy cannot catch up")
+                while self._declared:
+                    follower.call(_declaration(*self._declared.popitem()))
                 # What was written since the last turn, and more: a writer that never pauses is caught too.
                 written = 0 if left is None else len(behind) - left
                 for _ in range(1 + math.ceil(written / BATCH)):
@@ -132,6 +138,7 @@ class Shard:
         """Stop noting: there is no copy to catch up."""
         with self._writing:
             self._behind = None
+            self._declared.clear()
 
     def rest(self) -> None:
         """Let the call in progress finish and end the process; the next call starts another."""
@@ -153,3 +160,7 @@ class Shard:
             follower.call({"ask": "upsert"}, found)
         if gone := sorted(set(uuids) - {each.uuid for each in found}):
             follower.call({"ask": "delete", "uuids": gone})
+
+
+def _declaration(key: str, kind: FieldType) -> dict[str, Any]:
+    return {"ask": "declare", "key": key, "kind": kind}

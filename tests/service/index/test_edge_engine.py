@@ -167,6 +167,25 @@ def test_a_writer_that_never_pauses_does_not_hold_an_optimised_copy_off(tmp_path
         assert index.count("birds") == written
 
 
+def test_a_field_is_declared_while_a_copy_is_optimised_and_the_copy_has_it_too(tmp_path: Path) -> None:
+    engine = EdgeEngine(tmp_path, optimizer=NEVER, graph=SMALL)
+    with VectorIndex(engine, LAYOUT) as index:
+        index.upsert("birds", many(3))
+        shard, target = engine._shard(engine.current()["birds"].name), tmp_path / "shards" / "copy"
+        with shard.optimizing:
+            shard.copy_and_note(target)
+            declaring = threading.Thread(target=index.declare_field, args=("birds", "metadata.n", "integer"))
+            declaring.start()
+            declaring.join(60)
+            waited = declaring.is_alive()
+        declaring.join()
+        former = shard.pid
+        shard.hand_over(engine._spawn(target, shard.generation, 0), lambda: engine._replaced(shard, target))
+        assert not waited
+        assert shard.pid != former
+        assert index.facets("birds", "metadata.n") == [(0, 1), (1, 1), (2, 1)]
+
+
 def test_a_shard_with_enough_new_points_is_optimised_by_itself(tmp_path: Path) -> None:
     settings = OptimizerSettings(after=1500, idle_seconds=0.2, tick_seconds=0.1)
     with VectorIndex(EdgeEngine(tmp_path, optimizer=settings, graph=SMALL), LAYOUT) as index:
