@@ -95,9 +95,16 @@ class Shard:
         return int(self.call({"ask": "info"})[0]["indexed"])
 
     def copy(self, target: Path) -> None:
-        """Copy the folder as of one moment; reads and writes go on."""
+        """Copy the folder as of one moment; reads and writes go on. Raises `IndexUnavailable`."""
         with self._copying:
-            copy_shard(self._process, target, self._writing)
+            while True:
+                process = self._process
+                try:
+                    copy_shard(process, target, self._writing)
+                    return
+                except ShardClosed:
+                    if process is self._process:
+                        raise IndexUnavailable("the index, or this collection of it, is closed") from None
 
     def copy_and_note(self, target: Path) -> None:
         """Copy the folder, and note from that moment on what is written, for `hand_over`."""

@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -184,6 +185,35 @@ def test_a_field_is_declared_while_a_copy_is_optimised_and_the_copy_has_it_too(t
         assert not waited
         assert shard.pid != former
         assert index.facets("birds", "metadata.n") == [(0, 1), (1, 1), (2, 1)]
+
+
+def test_a_copy_goes_on_with_the_optimised_shard_that_takes_over_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = EdgeEngine(tmp_path / "index", optimizer=NEVER, graph=SMALL)
+    with VectorIndex(engine, LAYOUT) as index:
+        index.upsert("birds", many(3))
+        name = engine.current()["birds"].name
+        shard, optimised = engine._shard(name), tmp_path / "index" / "shards" / "optimised"
+        with shard.optimizing:
+            shard.copy_and_note(optimised)
+        follower, former = engine._spawn(optimised, shard.generation, 0), shard._process
+        asked = former.call
+
+        def overtaken(head: dict[str, Any], *rest: Any) -> object:
+            if head["ask"] == "hold":
+                monkeypatch.undo()
+                shard.hand_over(follower, lambda: engine._replaced(shard, optimised))
+            return asked(head, *rest)
+
+        index.upsert("birds", many(3, start=3))
+        monkeypatch.setattr(former, "call", overtaken)
+        engine.copy(name, tmp_path / "copy")
+        assert shard._process is follower
+        follower.rest()
+        copy = engine._spawn(tmp_path / "copy", shard.generation, 0)
+        assert copy.call({"ask": "count", "where": None})[0] == 6
+        copy.close()
 
 
 def test_a_shard_with_enough_new_points_is_optimised_by_itself(tmp_path: Path) -> None:
