@@ -15,9 +15,10 @@ from typing import Any
 
 from connectors.errors import ConfigError, IntegrityError, MissingFiles
 from connectors.staged_directory import staged_directory
+from service.errors import IndexUnavailable
 from service.index.catalogue import Catalogue
 from service.index.edge_engine import EdgeEngine
-from service.index.engine import Engine
+from service.index.engine import Engine, Generation
 from service.index.shard_copy import sync_tree
 from service.media_store import MediaStore
 
@@ -61,11 +62,11 @@ def copy_data(engine: Engine, connectors: Path, target: Path) -> list[str]:
     index = target / "index"
     (index / "shards").mkdir(parents=True)
     catalogue = Catalogue(index / "catalogue.json")
-    for collection, generation in sorted(engine.current().items()):
+    for collection in sorted(engine.current()):
         shard = f"{len(catalogue.entries)}"
-        engine.copy(generation.name, index / "shards" / shard)
-        catalogue.add(collection, generation, shard)
-        catalogue.switch({collection: generation.name})
+        if (generation := _copy_read(engine, collection, index / "shards" / shard)) is not None:
+            catalogue.add(collection, generation, shard)
+            catalogue.switch({collection: generation.name})
     if connectors.exists():
         unfinished = shutil.ignore_patterns(".*", "*.new")
         shutil.copytree(connectors, target / "connectors", ignore=unfinished)
@@ -147,6 +148,19 @@ def restore_backup(backup: Path, data_dir: Path) -> dict[str, Any]:
 def files_in(folder: Path) -> list[Path]:
     """Every file under a folder, in order."""
     return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _copy_read(engine: EdgeEngine, collection: str, target: Path) -> Generation | None:
+    """Copy what a collection reads, and give that; None where the collection was deleted meanwhile."""
+    while (found := engine.current().get(collection)) is not None:
+        try:
+            engine.copy(found.name, target)
+            return found
+        except IndexUnavailable:
+            shutil.rmtree(target, ignore_errors=True)
+            if (now := engine.current().get(collection)) is not None and now.name == found.name:
+                raise
+    return None
 
 
 def _sha256(path: Path) -> str:

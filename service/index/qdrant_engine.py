@@ -264,6 +264,10 @@ class QdrantEngine:
                 raise IndexUnavailable(f"the Qdrant server refused: {error}") from error
             except ApiException as error:
                 raise IndexUnavailable(f"the Qdrant server does not answer: {error}") from error
+            except ValueError as error:
+                if not self._local or "not found" not in str(error):
+                    raise
+                raise IndexUnavailable(f"{error}: it was deleted meanwhile; ask again") from error
 
     def _unified(self, dim: int) -> models.VectorParams:
         scalar = models.ScalarQuantizationConfig(type=models.ScalarType.INT8, always_ram=True)

@@ -8,12 +8,14 @@ end, so that all of them behave alike.
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Self, TypeVar
 
 from connectors.errors import ConfigError
 from connectors.modality import Modality
+from service.errors import IndexUnavailable
 from service.index.engine import BATCH, DEFAULT_FIELDS, Engine, Generation
 from service.index.errors import CollectionConflict, InvalidFilter
 from service.index.fair_lock import FairLock
@@ -107,10 +109,12 @@ class VectorIndex:
 
     def collections(self) -> list[CollectionInfo]:
         """Every collection, by name."""
-        return [
-            CollectionInfo(name, generation.layout.dim, self.engine.count(generation.name, None))
-            for name, generation in sorted(self.engine.current().items())
-        ]
+
+        def info(name: str, found: Generation) -> CollectionInfo:
+            return CollectionInfo(name, found.layout.dim, self.engine.count(found.name, None))
+
+        found = [self._ask(name, partial(info, name)) for name in sorted(self.engine.current())]
+        return [each for each in found if each is not None]
 
     def stats(self, collection: str) -> CollectionStats | None:
         """How full a collection is; None if there is none."""
@@ -217,9 +221,10 @@ class VectorIndex:
         offset = check_cursor(cursor)
         parsed = with_modality(parse_filter(where, collection), modality)
         _check_page(limit, 0)
-        if (found := self._find(collection)) is None:
-            return [], None
-        records, following = self.engine.scroll(found.name, parsed, limit, offset, with_vectors)
+        answer = self._ask(
+            collection, lambda found: self.engine.scroll(found.name, parsed, limit, offset, with_vectors)
+        )
+        records, following = answer or ([], None)
         return [read_point(each.payload, each.vectors) for each in records], following
 
     def search(
@@ -286,6 +291,19 @@ class VectorIndex:
         finally:
             if (noted := self.written.get(collection)) is not None:
                 noted.update(dict.fromkeys(uuids))
+
+    def _ask(self, collection: str, ask: Callable[[Generation], _Item]) -> _Item | None:
+        """What the generation that a collection reads answers; None where there is no collection.
+
+        One that was deleted between being found and being asked fails nobody: the next is asked, if any.
+        """
+        while (found := self._find(collection)) is not None:
+            try:
+                return ask(found)
+            except IndexUnavailable:
+                if (now := self._find(collection)) is not None and now.name == found.name:
+                    raise
+        return None
 
     def _find(self, collection: str) -> Generation | None:
         return self.engine.current().get(collection)

@@ -2,6 +2,7 @@
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,6 +62,33 @@ def test_a_backup_taken_while_others_write_is_whole(tmp_path: Path) -> None:
         for point in points:
             assert restored.path(point.payload["media"]).read_bytes() == f"file {point.id[1:]}".encode()
         assert index.search("birds", points[0].unified, limit=1)[0].point.id == points[0].id
+
+
+@pytest.mark.parametrize("ask", [{"ask": "hold", "held": False}, {"ask": "hold", "held": True}])
+def test_a_collection_deleted_while_it_is_copied_is_left_out(
+    ask: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anything of it is copied, and when all but the last changes are."""
+    media = MediaStore.open(tmp_path / "media")
+    with VectorIndex(EdgeEngine(tmp_path / "index"), LAYOUT) as index:
+        add(index, media, 1)
+        vector = np.eye(8, dtype=np.float32)[0]
+        index.upsert("bees", [Point("b", "image", "clip", vector, vector, {})])
+        process = index.engine._shard(index.engine.current()["bees"].name)._process
+        asked = process.call
+
+        def overtaken(head: dict[str, Any], *rest: Any) -> object:
+            if head == ask:
+                monkeypatch.undo()
+                index.drop("bees")
+            return asked(head, *rest)
+
+        monkeypatch.setattr(process, "call", overtaken)
+        write_backup(index.engine, media, tmp_path / "none", tmp_path / "backup")
+    assert restore_backup(tmp_path / "backup", tmp_path / "new")["collections"] == ["birds"]
+    assert len(list((tmp_path / "new" / "index" / "shards").iterdir())) == 1
+    with VectorIndex(EdgeEngine(tmp_path / "new" / "index"), LAYOUT) as again:
+        assert [each.name for each in again.collections()] == ["birds"]
 
 
 @pytest.fixture

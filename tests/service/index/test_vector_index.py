@@ -3,6 +3,7 @@
 import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -242,6 +243,30 @@ def test_a_dropped_collection_is_gone_and_may_be_made_again(index: VectorIndex) 
     index.upsert("birds", make_points(1))
     assert index.count("birds") == 1
     assert index.count("bees") == 2
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["for good", "made anew"])
+@pytest.mark.parametrize("ask", ["count", "scroll"])
+def test_a_collection_deleted_while_it_is_asked_fails_nobody(
+    index: VectorIndex, ask: str, again: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes between its generation being found and being asked."""
+    asked = getattr(index.engine, ask)
+
+    def overtaken(*arguments: Any) -> object:
+        monkeypatch.undo()
+        index.drop("bees")
+        if again:
+            index.upsert("bees", make_points(2))
+        return asked(*arguments)
+
+    index.upsert("birds", make_points(5))
+    index.upsert("bees", make_points(1))
+    monkeypatch.setattr(index.engine, ask, overtaken)
+    if ask == "scroll":
+        assert len(index.scroll("bees")[0]) == 2 * again
+    listed = {each.name: each.count for each in index.collections()}
+    assert listed == ({"bees": 2, "birds": 5} if again else {"birds": 5})
 
 
 @pytest.mark.parametrize("name", PERSISTENT)
