@@ -48,6 +48,7 @@ class QdrantEngine:
         self._lock = threading.RLock()
         self._current: dict[str, Generation] = {}
         self._stale_at = float("-inf")
+        self._changes = 0
 
     @classmethod
     def at_url(cls, url: str, *, api_key: str | None = None, storage: VectorStorage | None = None) -> Self:
@@ -79,15 +80,20 @@ class QdrantEngine:
 
     def current(self) -> Mapping[str, Generation]:
         """Every collection and the generation it reads."""
-        if time.monotonic() > self._stale_at:
-            with self._calling():
-                self._current = {
-                    alias.alias_name: self._generation(alias.collection_name)
-                    for alias in self._client.get_aliases().aliases
-                    if collection_of(alias.collection_name) == alias.alias_name
-                }
+        if time.monotonic() <= self._stale_at:
+            return self._current
+        changes = self._changes
+        with self._calling():
+            current = {
+                alias.alias_name: self._generation(alias.collection_name)
+                for alias in self._client.get_aliases().aliases
+                if collection_of(alias.collection_name) == alias.alias_name
+            }
+        with self._lock:
+            if changes == self._changes:  # else it is of before, and the next caller is of after
+                self._current = current
                 self._stale_at = float("inf") if self._local else time.monotonic() + ALIAS_SECONDS
-        return self._current
+        return current
 
     def generations(self, collection: str) -> list[Generation]:
         """Every generation made for a collection, the oldest first."""
@@ -135,7 +141,7 @@ class QdrantEngine:
                 steps.append(models.CreateAliasOperation(create_alias=alias))
         with self._calling():
             self._client.update_collection_aliases(steps)
-            self._stale_at = float("-inf")
+        self._forget_current()
 
     def drop(self, name: str) -> None:
         """Delete a generation."""
@@ -149,7 +155,7 @@ class QdrantEngine:
             metadata["fields"] = {**metadata["fields"], key: kind}
             self._client.update_collection(name, metadata={"isthmus": metadata})
             self._index_field(name, key, kind)
-            self._stale_at = float("-inf")
+        self._forget_current()
 
     def upsert(self, name: str, records: Sequence[Record]) -> None:
         """Write records, replacing those with the same id."""
@@ -268,6 +274,11 @@ class QdrantEngine:
                 if not self._local or "not found" not in str(error):
                     raise
                 raise IndexUnavailable(f"{error}: it was deleted meanwhile; ask again") from error
+
+    def _forget_current(self) -> None:
+        with self._lock:
+            self._changes += 1
+            self._stale_at = float("-inf")
 
     def _unified(self, dim: int) -> models.VectorParams:
         scalar = models.ScalarQuantizationConfig(type=models.ScalarType.INT8, always_ram=True)
