@@ -184,11 +184,14 @@ class EdgeWorker:
             "outdated": (self.path / OUTDATED).exists(),
         }, ()
 
-    def hold(self, head: dict[str, Any], records: list[Record]) -> tuple[None, Sequence[Record]]:
-        """Flush, and where `held` leave the files alone until the next `hold`, so that they can be copied."""
+    def hold(self, head: dict[str, Any], records: list[Record]) -> tuple[int, Sequence[Record]]:
+        """Flush, and where `held` leave the files alone until the next `hold`, so that they can be copied.
+
+        Answers the process id: one started in between knows nothing of it.
+        """
         self.flush()
         self.held = bool(head["held"])
-        return None, ()
+        return os.getpid(), ()
 
     def optimize(self, head: dict[str, Any], records: list[Record]) -> tuple[bool, Sequence[Record]]:
         """Build the graphs and drop what was deleted; takes minutes, and ends at once if the parent dies."""

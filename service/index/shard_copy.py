@@ -11,6 +11,7 @@ import time
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from service.errors import IndexUnavailable
 from service.index.shard_process import ShardProcess
 
 _CLOCK_SLACK_NS = 2_000_000_000
@@ -18,16 +19,22 @@ _CLOCK_SLACK_NS = 2_000_000_000
 
 
 def copy_shard(shard: ShardProcess, target: Path, writes_held: AbstractContextManager[object]) -> None:
-    """Copy `shard`'s folder to `target`, a new one. `writes_held` keeps writers out while entered."""
+    """Copy `shard`'s folder to `target`, a new one. `writes_held` keeps writers out while entered.
+
+    Raises `IndexUnavailable` where the shard's process fails, or ends while its files are to be left alone:
+    another, that a read started, may have changed them meanwhile.
+    """
     began = time.time_ns() - _CLOCK_SLACK_NS
     shard.call({"ask": "hold", "held": False})
     _copy_changed(shard.path, target, since=0)
     with writes_held:
-        shard.call({"ask": "hold", "held": True})
+        holder, _ = shard.call({"ask": "hold", "held": True})
         try:
             _copy_changed(shard.path, target, since=began)
         finally:
-            shard.call({"ask": "hold", "held": False})
+            released, _ = shard.call({"ask": "hold", "held": False})
+        if released != holder:
+            raise IndexUnavailable("the index's process ended while its files were copied; copy them again")
 
 
 def sync_tree(folder: Path) -> None:

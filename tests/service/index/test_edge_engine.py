@@ -216,6 +216,33 @@ def test_a_copy_goes_on_with_the_optimised_shard_that_takes_over_meanwhile(
         copy.close()
 
 
+def test_a_copy_whose_shard_was_started_anew_meanwhile_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new process does not know that the files are to be left alone."""
+    engine = EdgeEngine(tmp_path / "index", optimizer=NEVER, graph=SMALL)
+    with VectorIndex(engine, LAYOUT) as index:
+        index.upsert("birds", many(3))
+        name = engine.current()["birds"].name
+        process = engine._shard(name)._process
+        asked = process.call
+
+        def killed_while_held(head: dict[str, Any], *rest: Any) -> object:
+            answer = asked(head, *rest)
+            if head == {"ask": "hold", "held": True}:
+                os.kill(child_of(index), signal.SIGKILL)
+                assert asked({"ask": "count", "where": None})[0] == 3
+            return answer
+
+        monkeypatch.setattr(process, "call", killed_while_held)
+        with pytest.raises(IndexUnavailable, match="copy them again"):
+            engine.copy(name, tmp_path / "copy")
+        monkeypatch.undo()
+        engine.copy(name, tmp_path / "copy")
+        index.upsert("birds", many(3, start=3))
+        assert index.count("birds") == 6
+
+
 def test_a_shard_with_enough_new_points_is_optimised_by_itself(tmp_path: Path) -> None:
     settings = OptimizerSettings(after=1500, idle_seconds=0.2, tick_seconds=0.1)
     with VectorIndex(EdgeEngine(tmp_path, optimizer=settings, graph=SMALL), LAYOUT) as index:
