@@ -6,6 +6,7 @@ done, a later one goes on with: records are compared by their revision, and only
 brought over. So going back to the generation that was read before costs what was written since.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -90,8 +91,8 @@ class Refresh:
         for copy in list(self._copies.values()):
             if self._still_reads(copy):
                 self._index.engine.settle(copy.target.name)
-                while copy.behind() > PAGE:
-                    copy.catch_up(self._project, self.tally)
+                for _ in copy.draw_near(self._project, self.tally):
+                    pass
 
     def switch(self) -> bool:
         """Let every collection read its new generation, all at once; False where one came meanwhile.
@@ -204,9 +205,7 @@ class _Copy:
             yield
             if offset is None:
                 break
-        while self.behind() > PAGE:
-            self.catch_up(project, tally)
-            yield
+        yield from self.draw_near(project, tally)
         if not self._fresh:
             yield from self._sweep(project, tally)
 
@@ -223,6 +222,17 @@ class _Copy:
         found = self._engine.retrieve(self.source.name, uuids, with_vectors=True)
         self._bring(found, project, tally)
         self._remove(sorted(set(uuids) - {each.uuid for each in found}), tally)
+
+    def draw_near(self, project: Project, tally: Tally) -> Iterator[None]:
+        """Catch up but for `PAGE` records, a turn a step; a writer that never pauses is caught too."""
+        left = self.behind()
+        while left > PAGE:
+            yield
+            with self._index.writing(self.collection):
+                written = self.behind() - left
+                for _ in range(1 + math.ceil(written / PAGE)):
+                    self.catch_up(project, tally)
+                left = self.behind()
 
     def declare(self) -> None:
         """Index the payload fields that were declared since the copy was made."""

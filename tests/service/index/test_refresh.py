@@ -153,6 +153,18 @@ def test_what_is_written_meanwhile_is_in_both_generations(index: VectorIndex) ->
     assert index.stats("birds").fields["metadata.size"] == "integer"
 
 
+def test_a_writer_that_never_pauses_does_not_hold_a_refresh_off(index: VectorIndex) -> None:
+    """All is written again in each step, three times what a step catches up with."""
+    points = points_under(LAYOUT, 3 * PAGE)
+    index.upsert("birds", points)
+    with Refresh(index, SECOND, Projection(SECOND)) as under_way:
+        for number, _ in enumerate(under_way.steps()):
+            assert number < 20
+            index.upsert("birds", points, LAYOUT.connector)
+        assert under_way.switch()
+    check_space(index, "birds", SECOND, ids(points))
+
+
 def test_collections_come_and_go_meanwhile(index: VectorIndex) -> None:
     points = points_under(LAYOUT, 2 * PAGE)
     for name in ("birds", "fish", "mice"):
