@@ -3,6 +3,7 @@
 Pure functions over hits that carry their unified vectors.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,11 +21,17 @@ def without_duplicates(ranked: Sequence[Ranked], threshold: float) -> list[Ranke
     Whether a hit is kept depends on better ones alone: a longer ranking begins with what a shorter one gives.
     """
     kept: list[Ranked] = []
-    of_modality: dict[Modality, list[npt.NDArray[np.float32]]] = {}
+    hits = Counter(each.hit.point.modality for each in ranked)
+    taken: Counter[Modality] = Counter()
+    of_modality: dict[Modality, npt.NDArray[np.float32]] = {}
     for each in ranked:
-        vector, others = _vector(each), of_modality.setdefault(each.hit.point.modality, [])
-        if not others or float(np.max(np.stack(others) @ vector)) < threshold:
-            others.append(vector)
+        modality, vector = each.hit.point.modality, _vector(each)
+        if modality not in of_modality:
+            of_modality[modality] = np.empty((hits[modality], len(vector)), np.float32)
+        others, count = of_modality[modality], taken[modality]
+        if not count or float(np.max(others[:count] @ vector)) < threshold:
+            others[count] = vector
+            taken[modality] += 1
             kept.append(each)
     return kept
 

@@ -127,10 +127,12 @@ async def search(
             )
         )
         scored = [_scored(space, parts, target, hits) for target, hits in zip(targets, found, strict=True)]
-        chosen, complete = select(scored, depth, params)
+        # Apart: of thousands of hits it takes a second, in which the event loop has other requests to answer.
+        chosen, complete = await asyncio.to_thread(select, scored, depth, params)
         if complete or len(chosen) >= wanted or depth >= MAX_DEPTH:
             if params.diversity is not None:
-                chosen = diversified(chosen[:wanted], params.diversity, runtime.space.calibration)
+                calibration = runtime.space.calibration
+                chosen = await asyncio.to_thread(diversified, chosen[:wanted], params.diversity, calibration)
             return chosen[page]
         depth = min(depth * OVERFETCH, MAX_DEPTH)
 

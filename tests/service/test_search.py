@@ -1,11 +1,24 @@
-"""What is certain of a ranking of which only the beginning was fetched."""
+"""What is certain of a ranking of which only the beginning was fetched, and who waits while it is made."""
 
+import asyncio
+import threading
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
 from typing import Any
 
+import pytest
 from hits import hit, names
+from server_process import PATIENCE
 
 from service.bodies import SearchParams
-from service.search import select
+from service.diversity import diversified, without_duplicates
+from service.index.protocol import Point
+from service.ranking import QueryPart, Ranked
+from service.request_context import RequestContext
+from service.runtime import Runtime
+from service.search import search, select
+from service.settings import Settings
 
 IMAGES = [hit(f"i{n}", 0.9 - n / 10, vector=(1, n)) for n in range(4)]
 TEXTS = [hit(f"t{n}", 0.45 - n / 10, "text", vector=(1, n)) for n in range(2)]
@@ -37,3 +50,41 @@ def test_duplicates_go_before_groups_and_quotas_count() -> None:
     assert names(select([same], 9, params)[0]) == ["a"]
     assert names(select([same], 9, SearchParams(dedupe=0.99, quota=2))[0]) == ["a", "c"]
     assert names(select([same], 9, SearchParams(group_by="metadata.album", quota=2))[0]) == ["a", "b"]
+
+
+def test_the_event_loop_goes_on_while_hits_are_chosen(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turn = threading.Event()
+
+    def once_the_loop_goes_on(function: Callable[..., list[Ranked]]) -> Callable[..., list[Ranked]]:
+        @wraps(function)
+        def waiting(*arguments: Any) -> list[Ranked]:
+            turn.clear()
+            loop.call_soon_threadsafe(turn.set)
+            assert turn.wait(PATIENCE), f"{function.__name__} holds the event loop up"
+            return function(*arguments)
+
+        return waiting
+
+    async def scenario() -> list[Ranked]:
+        nonlocal loop
+        loop = asyncio.get_running_loop()
+        runtime = Runtime(Settings(bundle=str(tiny_bundle), data_dir=tmp_path, index="local"))
+        try:
+            await runtime.load()
+            space, params = runtime.space, SearchParams(dedupe=0.98, diversity=0.3)
+            native = space.encode("text", ["a", "b", "a"])
+            unified = space.project("text", native).numpy()
+            points = [Point(f"{i}", "text", "clip", unified[i], native[i].numpy()) for i in range(3)]
+            runtime.index.upsert("default", points)
+            query = [QueryPart(unified[0], 1.0, "text")]
+            return await search(runtime, RequestContext(), space, query, params)
+        finally:
+            runtime.drain()
+            await runtime.close()
+
+    loop: asyncio.AbstractEventLoop
+    for function in (without_duplicates, diversified):
+        monkeypatch.setattr(f"service.search.{function.__name__}", once_the_loop_goes_on(function))
+    assert names(asyncio.run(scenario())) == ["0", "1"]
