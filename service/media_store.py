@@ -7,7 +7,6 @@ and those that a crash left over by `collect`.
 
 import hashlib
 import re
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from service.errors import MediaStoreUnavailable, NotFound, ServiceError
+from service.index.fair_lock import FairLock
 from service.index.protocol import Filter, Index, Point, StoredPoint
 from service.media_blobs import Blobs, FolderBlobs, RemoteBlobs
 
@@ -42,7 +42,7 @@ class MediaStore:
 
     def __init__(self, blobs: Blobs) -> None:
         self._blobs = blobs
-        self._lock = threading.Lock()
+        self._lock = FairLock()
         self._held: Counter[str] = Counter()
         self._backups = 0
 
@@ -106,12 +106,28 @@ class MediaStore:
 
     def delete(self, key: str, used: Used) -> bool:
         """Delete a file and its thumbnails; False where a point names it, or is about to."""
-        with _failing("deleted"), self._lock:
-            if self._backups or not _KEY.fullmatch(key) or self._held[key] or used({key}):
-                return False
-            for name in list(self._blobs.names(_thumbnails(key))):
-                self._blobs.delete(name)
-            return self._blobs.delete(_file(key))
+        return self.delete_all([key], used) == 1
+
+    def delete_all(self, keys: Iterable[str], used: Used, *, older_than: float = 0.0) -> int:
+        """`delete` for many files, asking for `PAGE` of them at once; gives how many are deleted.
+
+        Files younger than `older_than` seconds are left.
+        """
+        deleted, left = 0, iter(keys)
+        while page := list(islice(left, PAGE)):
+            with _failing("deleted"), self._lock:
+                if self._backups:
+                    break
+                free = {key for key in page if _KEY.fullmatch(key) and not self._held[key]}
+                for key in sorted(free - used(free)):
+                    if not older_than or (self._blobs.age(_file(key)) or 0.0) >= older_than:
+                        deleted += self._delete(key)
+        return deleted
+
+    def _delete(self, key: str) -> bool:
+        for name in list(self._blobs.names(_thumbnails(key))):
+            self._blobs.delete(name)
+        return self._blobs.delete(_file(key))
 
     def collect(self, used: Used, *, older_than: float = WRITING_SECONDS) -> int:
         """Delete the files that no point names, and give how many; and what killed writers left half done.
@@ -124,9 +140,7 @@ class MediaStore:
             names = self._blobs.names("files")
             while page := list(islice(names, PAGE)):
                 keys = {key for name in page if (key := _key(name))}
-                for key in sorted(keys - used(keys)):
-                    age = self._blobs.age(_file(key))
-                    removed += age is not None and age >= older_than and self.delete(key, used)
+                removed += self.delete_all(keys - used(keys), used, older_than=older_than)
                 self._sweep(name for name in page if not _key(name))
             thumbnails = self._blobs.names("thumbnails")
             self._sweep(name for name in thumbnails if not name.rpartition("/")[2].isdecimal())
@@ -211,14 +225,14 @@ def upsert_with_media(
     """
     replaced = index.get(collection, [point.id for point in points])
     index.upsert(collection, points, connector)
-    _delete_unused(index, media, replaced)
+    media.delete_all(_keys(replaced), used_in(index))
 
 
 def delete_with_media(index: Index, media: MediaStore, collection: str, ids: Sequence[str]) -> list[str]:
     """Delete points and the files that no other point names; gives the ids that were there."""
     points = index.get(collection, ids)
     deleted = index.delete(collection, ids)
-    _delete_unused(index, media, points)
+    media.delete_all(_keys(points), used_in(index))
     return deleted
 
 
@@ -234,23 +248,21 @@ def delete_matching_with_media(index: Index, media: MediaStore, collection: str,
 
 def drop_with_media(index: Index, media: MediaStore, collection: str) -> bool:
     """Delete a collection and the files that no other one's points name; False if there is none."""
-    points: list[StoredPoint] = []
+    keys: set[str] = set()
     cursor: str | None = None
     while True:
-        page, cursor = index.scroll(collection, PAGE, cursor)
-        points += page
+        points, cursor = index.scroll(collection, PAGE, cursor)
+        keys |= _keys(points)
         if cursor is None:
             break
     dropped = index.drop(collection)
-    _delete_unused(index, media, points)
+    media.delete_all(keys, used_in(index))
     return dropped
 
 
-def _delete_unused(index: Index, media: MediaStore, points: Sequence[StoredPoint]) -> None:
-    used = used_in(index)
-    for key in {point.payload.get("media") for point in points}:
-        if key is not None:
-            media.delete(key, used)
+def _keys(points: Sequence[StoredPoint]) -> set[str]:
+    """The keys of the files that points name."""
+    return {key for point in points if (key := point.payload.get("media")) is not None}
 
 
 @contextmanager

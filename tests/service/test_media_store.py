@@ -1,5 +1,6 @@
 """Files are kept once, found by their bytes, and gone when the last point that names them is."""
 
+import gc
 import hashlib
 import os
 import threading
@@ -15,7 +16,7 @@ from connectors.errors import ConfigError
 from service import media_store
 from service.errors import MediaStoreUnavailable, NotFound
 from service.index.opening import open_index
-from service.index.protocol import Layout, Point
+from service.index.protocol import CollectionInfo, Layout, Point, StoredPoint
 from service.media_store import (
     MediaStore,
     delete_matching_with_media,
@@ -224,6 +225,53 @@ def test_files_go_with_their_collection_unless_another_has_them(tmp_path: Path) 
         assert drop_with_media(index, store, "a") is False
         assert drop_with_media(index, store, "b") is True
         assert list(store) == []
+
+
+def test_many_files_are_deleted_by_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    vector = np.eye(4, dtype=np.float32)[0]
+    with open_index(Layout(4, {"clip": 4}, "v1")) as index:
+        store = MediaStore.open(tmp_path)
+        collections, drop = index.collections, index.drop
+        asked, held = 0, 0
+
+        def count_asked() -> list[CollectionInfo]:
+            nonlocal asked
+            asked += 1
+            return collections()
+
+        def count_held(collection: str) -> bool:
+            nonlocal held
+            points = [each for each in gc.get_objects() if type(each) is StoredPoint]
+            held = sum("media" in each.payload for each in points)
+            return drop(collection)
+
+        monkeypatch.setattr(index, "collections", count_asked)
+        monkeypatch.setattr(index, "drop", count_held)
+
+        def write(collection: str) -> None:
+            points = [
+                Point(f"{i}", "text", "clip", vector, vector, {"media": put(store, f"{i}".encode())})
+                for i in range(3 * PAGE)
+            ]
+            index.upsert(collection, points)
+
+        write("a")
+        assert drop_with_media(index, store, "a") is True
+        assert list(store) == []
+        assert asked <= 3, "what points name is asked for a page of files, not for each"
+        assert held <= PAGE, "of a collection no more points are in memory at once"
+        write("a")
+        asked = 0
+        deleted = delete_matching_with_media(index, store, "a", {"must_not": [{"has_id": ["0"]}]})
+        assert len(deleted) == 3 * PAGE - 1
+        assert len(list(store)) == 1
+        assert asked <= 3
+        index.drop("a")
+        write("b")
+        index.drop("b")
+        asked = 0
+        assert store.collect(used_in(index), older_than=0.0) == 3 * PAGE
+        assert asked <= 2 * 4, "once to find a page's orphans, once when nothing is written meanwhile"
 
 
 def test_uploads_and_deletes_at_once_never_leave_a_point_without_its_file(tmp_path: Path) -> None:
