@@ -20,7 +20,7 @@ from service.index.catalogue import Catalogue
 from service.index.edge_engine import EdgeEngine
 from service.index.engine import Engine, Generation
 from service.index.shard_copy import sync_tree
-from service.media_store import MediaStore
+from service.media_store import WRITERS, MediaStore
 
 FORMAT = "isthmus.backup/1"
 MANIFEST = "manifest.json"
@@ -125,16 +125,20 @@ def check_backup(backup: Path) -> dict[str, Any]:
     return manifest
 
 
-def restore_backup(backup: Path, data_dir: Path) -> dict[str, Any]:
+def restore_backup(backup: Path, data_dir: Path, media_url: str | None = None) -> dict[str, Any]:
     """Bring a backup into a data directory that has neither index nor media yet; gives the manifest.
 
-    Raises what `check_backup` does, and `ConfigError` where there is something already.
+    With `media_url` the media are kept there, as `MediaStore.open` has it. Raises what `check_backup` does,
+    and `ConfigError` where there is something already.
     """
     manifest = check_backup(backup)
     for name in PARTS:
         if (data_dir / name).exists():
             raise ConfigError(f"{data_dir / name} exists; restore into a new data directory, or move it away")
     for name in PARTS:
+        if name == "media" and media_url:
+            _send_media(backup, manifest, MediaStore.open(data_dir / name, media_url))
+            continue
         with staged_directory(data_dir / name) as staging:
             for file in manifest["files"]:
                 if file.startswith(f"{name}/"):
@@ -143,6 +147,15 @@ def restore_backup(backup: Path, data_dir: Path) -> dict[str, Any]:
                     shutil.copyfile(backup / file, place)
             sync_tree(staging)
     return manifest
+
+
+def _send_media(backup: Path, manifest: dict[str, Any], store: MediaStore) -> None:
+    names = [name for name in manifest["files"] if name.startswith("media/")]
+    with store.adding() as media:
+        for start in range(0, len(names), WRITERS):
+            for name in names[start : start + WRITERS]:
+                media.put_soon((backup / name).read_bytes())
+            media.settle()
 
 
 def files_in(folder: Path) -> list[Path]:

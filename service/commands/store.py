@@ -1,7 +1,7 @@
 """`isthmus backup`, `restore`, `export` and `import`: what is kept, taken out and brought back.
 
-They open the data directory themselves, so the service that uses it must be stopped first; but `backup --url`
-asks the running service.
+They open the index and the media store that the settings name themselves, so the service that uses the data
+directory must be stopped first; but `backup --url` asks the running service.
 """
 
 from pathlib import Path
@@ -16,21 +16,26 @@ from service.client import Client
 from service.errors import IndexUnavailable
 from service.export import export_collection, import_collection, read_layout
 from service.index.edge_engine import EdgeEngine
+from service.index.opening import open_index
 from service.index.protocol import Layout
 from service.index.vector_index import VectorIndex
 from service.media_store import MediaStore
+from service.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="Back up, restore, export and import what is kept")
 
-DataDir = Annotated[Path, typer.Option(help="Where the index and the media are kept")]
+DataDir = Annotated[
+    Path | None, typer.Option(help="Where the index and the media are kept; ISTHMUS_DATA_DIR if left out")
+]
 Collection = Annotated[str, typer.Option(help="The collection")]
-DEFAULT_DATA_DIR = Path("isthmus-data")
+NOTHING = Layout(0, {}, "")
+"""The layout of an index that is only read."""
 
 
 @app.command()
 def backup(
     target: Annotated[Path, typer.Argument(help="The new directory to write")],
-    data_dir: DataDir = DEFAULT_DATA_DIR,
+    data_dir: DataDir = None,
     url: Annotated[str | None, typer.Option(help="A running service, in place of its data directory")] = None,
 ) -> None:
     """Back up every collection and its media."""
@@ -40,41 +45,43 @@ def backup(
         with Client(url) as client:
             manifest = client.backup(target)
     else:
-        manifest = _backup_stopped(data_dir, target)
+        manifest = _backup_stopped(_settings(data_dir), target)
     Console().print(f"{len(manifest['collections'])} collections, {len(manifest['files'])} files in {target}")
 
 
-def _backup_stopped(data_dir: Path, target: Path) -> dict[str, Any]:
+def _backup_stopped(settings: Settings, target: Path) -> dict[str, Any]:
     try:
-        engine = EdgeEngine(data_dir / "index")
+        index = _open(settings, NOTHING)
     except IndexUnavailable as error:
         raise IndexUnavailable(f"{error.message}; back a running service up with --url") from error
-    try:
-        media = MediaStore.open(data_dir / "media")
-        return write_backup(engine, media, data_dir / "connectors", target)
-    finally:
-        engine.close()
+    with index:
+        media = MediaStore.open(settings.data_dir / "media", settings.media_url)
+        return write_backup(index.engine, media, settings.data_dir / "connectors", target)
 
 
 @app.command()
-def restore(
-    source: Annotated[Path, typer.Argument(help="A backup")], data_dir: DataDir = DEFAULT_DATA_DIR
-) -> None:
+def restore(source: Annotated[Path, typer.Argument(help="A backup")], data_dir: DataDir = None) -> None:
     """Check a backup and bring it into a new data directory."""
-    manifest = restore_backup(source, data_dir)
-    Console().print(f"{', '.join(manifest['collections'])} as of {manifest['created']} in {data_dir}")
+    settings = _settings(data_dir)
+    if settings.qdrant_url or settings.index != "edge":
+        raise ConfigError(
+            "a backup holds an index for Edge, and the settings name another: unset ISTHMUS_QDRANT_URL and "
+            "ISTHMUS_INDEX"
+        )
+    manifest = restore_backup(source, settings.data_dir, settings.media_url)
+    Console().print(
+        f"{', '.join(manifest['collections'])} as of {manifest['created']} in {settings.data_dir}"
+    )
 
 
 @app.command("export")
 def export_(
     target: Annotated[Path, typer.Argument(help="The new Parquet file to write")],
     collection: Collection = "default",
-    data_dir: DataDir = DEFAULT_DATA_DIR,
+    data_dir: DataDir = None,
 ) -> None:
     """Write a collection's points, vectors and metadata to a Parquet file."""
-    engine = EdgeEngine(data_dir / "index")
-    found = engine.current().get(collection)
-    with VectorIndex(engine, found.layout if found else Layout(0, {}, "")) as index:
+    with _open(_settings(data_dir), NOTHING) as index:
         count = export_collection(index, collection, target)
     Console().print(f"{count} points of {collection} in {target}")
 
@@ -83,9 +90,30 @@ def export_(
 def import_(
     source: Annotated[Path, typer.Argument(help="A Parquet file that export wrote")],
     collection: Collection = "default",
-    data_dir: DataDir = DEFAULT_DATA_DIR,
+    data_dir: DataDir = None,
 ) -> None:
     """Write a Parquet file's points to a collection."""
-    with VectorIndex(EdgeEngine(data_dir / "index"), read_layout(source)) as index:
+    with _open(_settings(data_dir), read_layout(source)) as index:
         count = import_collection(index, collection, source)
     Console().print(f"{count} points of {source} in {collection}")
+
+
+def _settings(data_dir: Path | None) -> Settings:
+    from service.cli import settings_with
+
+    return settings_with(data_dir=data_dir)
+
+
+def _open(settings: Settings, layout: Layout) -> VectorIndex:
+    """The index that the settings name. In Edge, what it holds stays stored as it is, whatever they say."""
+    if not settings.qdrant_url and settings.index == "edge":
+        return VectorIndex(EdgeEngine(settings.data_dir / "index"), layout)
+    return open_index(
+        layout,
+        data_dir=settings.data_dir,
+        url=settings.qdrant_url,
+        api_key=settings.qdrant_api_key,
+        back_end=settings.index,
+        quantize=settings.index_quantize,
+        on_disk=settings.index_on_disk,
+    )

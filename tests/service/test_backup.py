@@ -124,12 +124,13 @@ def test_nothing_is_written_over(backup: Path, tmp_path: Path) -> None:
         write_backup(index.engine, MediaStore.open(tmp_path / "m"), tmp_path / "none", tmp_path / "other")
 
 
-def test_the_commands_back_up_restore_export_and_import(backup: Path, tmp_path: Path) -> None:
-    def run(*arguments: object) -> str:
-        result = CliRunner().invoke(app, [str(each) for each in arguments], catch_exceptions=False)
-        assert result.exit_code == 0, result.output
-        return result.output
+def run(*arguments: object) -> str:
+    result = CliRunner().invoke(app, [str(each) for each in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
 
+
+def test_the_commands_back_up_restore_export_and_import(backup: Path, tmp_path: Path) -> None:
     data, file = tmp_path / "data", tmp_path / "birds.parquet"
     assert "1 collections" in run("backup", tmp_path / "second", "--data-dir", data)
     assert "birds" in run("restore", tmp_path / "second", "--data-dir", tmp_path / "again")
@@ -137,3 +138,39 @@ def test_the_commands_back_up_restore_export_and_import(backup: Path, tmp_path: 
     run("import", file, "--collection", "copies", "--data-dir", tmp_path / "again")
     with VectorIndex(EdgeEngine(tmp_path / "again" / "index"), LAYOUT) as index:
         assert index.count("copies") == index.count("birds") == 3
+
+
+def test_media_are_backed_up_from_where_they_are_kept_and_brought_back_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, again = tmp_path / "data", tmp_path / "again"
+    kept = MediaStore.open(data / "media", "memory://kept")
+    with VectorIndex(EdgeEngine(data / "index"), LAYOUT) as index:
+        for number in range(10):
+            add(index, kept, number)
+    monkeypatch.setenv("ISTHMUS_DATA_DIR", str(data))
+    monkeypatch.setenv("ISTHMUS_MEDIA_URL", "memory://kept")
+    run("backup", tmp_path / "backup")
+    assert len(list((tmp_path / "backup" / "media").rglob("*/*/*"))) == 10
+    monkeypatch.setenv("ISTHMUS_MEDIA_URL", "memory://brought/back")
+    run("restore", tmp_path / "backup", "--data-dir", again)
+    assert list(MediaStore.open(again / "media", "memory://brought/back")) == list(kept)
+    assert list(MediaStore.open(again / "media")) == [], "none in the data directory"
+    with VectorIndex(EdgeEngine(again / "index"), LAYOUT) as index:
+        assert index.count("birds") == 10
+
+
+def test_the_commands_open_the_index_that_the_settings_name(
+    backup: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, local = tmp_path / "birds.parquet", tmp_path / "local"
+    run("export", file, "--collection", "birds", "--data-dir", tmp_path / "data")
+    monkeypatch.setenv("ISTHMUS_INDEX", "local")
+    run("import", file, "--collection", "birds", "--data-dir", local)
+    with open_index(LAYOUT, data_dir=local, back_end="local") as index:
+        assert index.count("birds") == 3
+    run("export", tmp_path / "again.parquet", "--collection", "birds", "--data-dir", local)
+    with pytest.raises(ConfigError, match="ISTHMUS_INDEX"):
+        run("restore", backup, "--data-dir", tmp_path / "new")
+    with pytest.raises(ConfigError, match="exported"):
+        run("backup", tmp_path / "other", "--data-dir", local)
