@@ -4,6 +4,7 @@ Pure functions over vectors and hits. Cosines of different pairs of modalities a
 that the space's calibration makes of them are, and those rank.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -138,9 +139,9 @@ def best_of_each(ranked: Iterable[Ranked], field: str) -> list[Ranked]:
 
 
 def field_of(point: StoredPoint, field: str) -> Any:
-    """A field of a point by its path (`modality`, `name`, `metadata.album`), or a mark that it is missing."""
+    """A field of a point by its path (`name`, `metadata.album`, `metadata."a b"`), or a mark of its lack."""
     value: Any = {**point.payload, "id": point.id, "modality": point.modality, "space": point.space}
-    for part in field.split("."):
+    for part in (each.strip('"') for each in re.findall(r'"[^"]*"|[^."]+', field)):
         if not isinstance(value, Mapping) or part not in value:
             return _MISSING
         value = value[part]

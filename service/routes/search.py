@@ -13,6 +13,7 @@ from service.answering import answer_within
 from service.bodies import FormSearchParams, QueryItem, SearchBody, SearchParams
 from service.engine.media_input import MediaInput
 from service.errors import InvalidRequest
+from service.index.filters import check_field
 from service.json_reply import JsonReply
 from service.openapi import example_reply, request_body
 from service.point_reply import point_reply
@@ -101,6 +102,8 @@ async def _search(
 ) -> Response:
     settings, context = runtime.settings, context_of(request)
     check_depth(params, settings.max_results)
+    if params.group_by is not None:
+        check_field(params.group_by, "group_by")
 
     async def work(space: UnifiedSpace) -> dict[str, Any]:
         left = seconds_left(request, settings.request_timeout)

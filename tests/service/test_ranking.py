@@ -69,3 +69,5 @@ def test_every_group_has_its_first_hit_and_keeps_its_value() -> None:
         ("e", "1"),
         ("f", [1]),
     ]
+    spaced = [hit("g", 0.9, **{"two words.": 1}), hit("h", 0.8, **{"two words.": 1})]
+    assert names(best_of_each(spaced, 'metadata."two words."')) == ["g"], "as a filter writes it"

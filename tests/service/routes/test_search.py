@@ -184,6 +184,8 @@ def test_queries_combine_as_the_weighted_sum(api: httpx.Client) -> None:
         ({"query": [{"text": "a"}], "offset": 9_999}, 422, "offset"),
         ({"query": [{"text": "a"}], "target_modalities": ["smell"]}, 422, "target_modalities[0]"),
         ({"query": [{"text": "a"}], "filter": {"must": "x"}}, 400, None),
+        ({"query": [{"text": "a"}], "group_by": "colour"}, 400, None),
+        ({"query": [{"text": "a"}], "group_by": ""}, 400, None),
         ({"query": [{"id": "nobody"}]}, 404, "query[0].id"),
         ({"query": [{"vector": [1.0]}]}, 422, "query[0].vector"),
         ({"query": [{"vector": [0.0] * 32}]}, 422, "query[0].vector"),
