@@ -50,9 +50,13 @@ async def list_points(
         str | None, Query(description="JSON, in Qdrant's grammar", examples=['{"must": []}'])
     ] = None,
     with_vectors: Annotated[bool, Query(description="Unified vectors too")] = False,
+    with_count: Annotated[
+        bool,
+        Query(description="Count what matches; a filter on an undeclared field reads every payload for it"),
+    ] = True,
     collection: InCollection = DEFAULT_COLLECTION,
 ) -> Response:
-    """A page of a collection's points, in a stable order; `count` is how many match in all."""
+    """A page of a collection's points, in a stable order, and the `count` of all that match."""
     runtime, context = runtime_of(request), context_of(request)
     if limit > runtime.settings.max_results:
         raise InvalidRequest(f"limit is {limit}; at most {runtime.settings.max_results} are served", "limit")
@@ -61,7 +65,9 @@ async def list_points(
     points, next_cursor = await runtime.call_index(
         context, partial(index.scroll, collection, limit, cursor, modality, where, with_vectors)
     )
-    count = await runtime.call_index(context, partial(index.count, collection, modality, where))
+    count = None
+    if with_count:
+        count = await runtime.call_index(context, partial(index.count, collection, modality, where))
     return JsonReply(
         {
             "points": [point_reply(point, collection, with_vectors) for point in points],

@@ -44,6 +44,15 @@ def test_pages_hold_every_point_once(api: httpx.Client) -> None:
     assert sorted(seen) == sorted([*MEDIA, *(f"t{i}" for i in range(7))])
 
 
+def test_a_page_is_counted_unless_it_is_asked_not_to_be(api: httpx.Client) -> None:
+    where = {"filter": '{"must": [{"key": "metadata.kept", "match": {"value": true}}]}'}
+    counted, page = (
+        api.get("/points", params={**HERE, **where, "with_count": asked}).json() for asked in (True, False)
+    )
+    assert (counted["count"], page["count"]) == (3, None)
+    assert page["points"] == counted["points"]
+
+
 def test_a_page_of_one_modality(api: httpx.Client) -> None:
     page = api.get("/points", params={**HERE, "modality": "audio"}).json()
     assert [point["id"] for point in page["points"]] == ["sound 2"]
