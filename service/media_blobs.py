@@ -1,14 +1,21 @@
 """Named files in a folder or, through fsspec, in an object store; what the media store is built on."""
 
 import os
+import threading
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
 from connectors.errors import ConfigError
 from service.index.catalogue import sync_folder
+
+COPIES_BYTES = 1024 * 1024 * 1024
+"""Copies of fetched files that a machine keeps; more only where they are in use."""
+COPY_SECONDS = 600.0
+"""A copy that was asked for this lately may be in use."""
 
 
 class Blobs(Protocol):
@@ -105,13 +112,16 @@ class FolderBlobs:
 class RemoteBlobs:
     """Files wherever fsspec reaches, as `s3://bucket/prefix`.
 
-    `options` are the file system's own (key, secret, endpoint_url, ...); `copies` keeps what was fetched for
-    those who need a file of this machine. Raises `ConfigError` where the URL's protocol is unknown or its
-    package is not installed.
+    `options` are the file system's own (key, secret, endpoint_url, ...); `local` has, in a folder of its own,
+    `COPIES_BYTES` of what was fetched for those who need a file of this machine. Raises `ConfigError` where
+    the URL's protocol is unknown or its package is not installed.
     """
 
-    def __init__(self, url: str, copies: FolderBlobs, options: dict[str, Any] | None = None) -> None:
-        self._copies = copies
+    def __init__(self, url: str, local: FolderBlobs, options: dict[str, Any] | None = None) -> None:
+        self._local = local
+        self._copies = FolderBlobs(local.folder / "copies")
+        self._lock = threading.Lock()
+        self._fetched = COPIES_BYTES  # by former processes, for all that is known
         try:
             import fsspec
 
@@ -150,8 +160,10 @@ class RemoteBlobs:
         return data is not None
 
     def delete(self, name: str) -> bool:
-        """Delete a file and this machine's copy; False where there is none."""
-        self._copies.delete(name)
+        """Delete a file and this machine's copies; False where there is none."""
+        self._local.delete(name)
+        with self._lock:
+            self._copies.delete(name)
         try:
             self._files.rm_file(self._path(name))
         except FileNotFoundError:
@@ -164,10 +176,40 @@ class RemoteBlobs:
             yield path[len(self._root) + 1 :]
 
     def path(self, name: str) -> Path | None:
-        """Where this machine's copy of a file lies, fetched once; None where there is none."""
-        if self._copies.path(name) is None and (data := self.read(name)) is not None:
+        """Where this machine's copy of a file lies, fetched if need be; None where there is none."""
+        if (kept := self._local.path(name) or self._kept(name)) is not None:
+            return kept
+        if (data := self.read(name)) is not None:
             self._copies.write(name, data)
+            self._make_room(len(data))
         return self._copies.path(name)
+
+    def _kept(self, name: str) -> Path | None:
+        """A copy that is there already, marked as asked for now."""
+        with self._lock:
+            if (path := self._copies.path(name)) is not None:
+                os.utime(path, (time.time(), path.stat().st_mtime))
+            return path
+
+    def _make_room(self, fetched: int) -> None:
+        """Delete the copies that nobody asked for the longest; done now and then as more is fetched."""
+        with self._lock:
+            self._fetched += fetched
+            if self._fetched < COPIES_BYTES // 16:
+                return
+            self._fetched = 0
+        copies = []
+        for name in self._copies.names(""):
+            with suppress(FileNotFoundError):
+                status = (self._copies.folder / name).stat()
+                copies.append((status.st_atime, status.st_size, name))
+        kept = 0
+        for _, size, name in sorted(copies, reverse=True):
+            kept += size
+            if kept > COPIES_BYTES:
+                with self._lock, suppress(FileNotFoundError):
+                    if (self._copies.folder / name).stat().st_atime < time.time() - COPY_SECONDS:
+                        self._copies.delete(name)
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}"

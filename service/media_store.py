@@ -48,7 +48,7 @@ class MediaStore:
 
     @classmethod
     def open(cls, folder: Path, url: str | None = None, options: dict[str, Any] | None = None) -> Self:
-        """The store in a local folder, or at a URL such as `s3://bucket/prefix`, with `folder` for copies.
+        """The store in a local folder, or at a URL such as `s3://bucket/prefix`, with copies in `folder`.
 
         Raises `ConfigError` where the URL's protocol is unknown or its package is missing.
         """

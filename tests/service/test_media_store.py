@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from connectors.errors import ConfigError
-from service import media_store
+from service import media_blobs, media_store
 from service.errors import MediaStoreUnavailable, NotFound
 from service.index.opening import open_index
 from service.index.protocol import CollectionInfo, Layout, Point, StoredPoint
@@ -296,6 +296,44 @@ def test_uploads_and_deletes_at_once_never_leave_a_point_without_its_file(tmp_pa
             thread.join()
         assert missing == []
         assert list(store) == []
+
+
+def test_of_files_kept_elsewhere_the_copies_last_asked_for_are_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(media_blobs, "COPIES_BYTES", 10 * 100)
+    store = MediaStore.open(tmp_path, "memory://bucket/copies")
+    keys = [put(store, bytes([i]) * 100) for i in range(26)]
+
+    def read_long_ago(those: list[str]) -> None:
+        for age, key in enumerate(reversed(those)):
+            path = store.path(key)
+            os.utime(path, (time.time() - 7200 - age, path.stat().st_mtime))
+
+    def here() -> set[str]:
+        return {path.name for path in tmp_path.rglob("*") if path.is_file()}
+
+    read_long_ago(keys[:25])
+    written = store.path(keys[0]).stat().st_mtime
+    assert store.path(keys[0]).stat().st_mtime == written, "a copy is no newer for being asked for"
+    store.path(keys[25])
+    assert here() == {keys[0], *keys[17:26]}
+    assert [store.read(key) for key in keys] == [bytes([i]) * 100 for i in range(26)]
+    for i, key in enumerate(keys):
+        assert store.path(key).read_bytes() == bytes([i]) * 100
+    assert here() == set(keys), "copies asked for lately stay, however many"
+
+
+def test_files_from_before_they_were_kept_elsewhere_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(media_blobs, "COPIES_BYTES", 0)
+    before = MediaStore.open(tmp_path)
+    key = put(before, DATA)
+    os.utime(before.path(key), (time.time() - 7200,) * 2)
+    store = MediaStore.open(tmp_path, "memory://bucket/since")
+    store.path(put(store, b"another"))
+    assert store.path(key).read_bytes() == DATA
 
 
 def test_a_storage_that_fails_is_said_to(tmp_path: Path) -> None:
