@@ -16,8 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from connectors.encoders.compact.mobile_trunk import MobileTrunk
-from connectors.encoders.compact.sound_trunk import SoundTrunk
+from connectors.encoders.compact.conv_layers import Trunk
 from training.compact.alignment import soft_contrast
 from training.compact.optimisers import ConvOptimiser, warm_cosine
 from training.compact.teachers import Classifier
@@ -89,7 +88,7 @@ def network_input(values: npt.NDArray[Any]) -> Tensor:
 
 
 def distil(
-    trunk: MobileTrunk | SoundTrunk,
+    trunk: Trunk,
     views: Views,
     classifier: Classifier,
     plan: DistilPlan,

@@ -25,6 +25,9 @@ from training.compact.sound_views import clip_frames, load_clip
 from training.compact.teachers import PICTURE_SIDE, MobileNetV2, YamNet
 from training.compact.view_pool import Views
 
+HEARD_PATCHES = 12
+"""Patches of a clip that heads are trained on: more than the encoder takes the time to listen to."""
+
 
 def kept(path: Path, make: Callable[[], Tensor]) -> Tensor:
     """A tensor from a file, or made and written there."""
@@ -83,10 +86,10 @@ class ClipFeatures:
 
 
 def clip_patches(trunk: nn.Module, paths: Sequence[Path]) -> ClipFeatures:
-    """Features of every clip's patches, cut as the encoder cuts them."""
+    """Features of every clip's patches, cut as the encoder cuts them, but more of them."""
     rows, owner = [], []
     for k, path in enumerate(paths):
-        patches = cut_patches(torch.from_numpy(load_clip(path)))
+        patches = cut_patches(torch.from_numpy(load_clip(path)), HEARD_PATCHES)
         rows.append(log_mel(patches)[:, None])
         owner += [k] * len(patches)
     return ClipFeatures(trunk_features(trunk, torch.cat(rows)), torch.tensor(owner))

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from connectors.encoders.compact.conv_layers import Stage
+from connectors.encoders.compact.conv_layers import Stage, Trunk
 from connectors.encoders.compact.encoder import make_head
 from connectors.encoders.compact.mobile_trunk import MobileTrunk
 from connectors.encoders.compact.shape_trunk import ShapeTrunk
@@ -60,7 +60,7 @@ def save_module(module: nn.Module, path: Path) -> None:
     path.with_suffix(".part").rename(path)
 
 
-def new_trunk(kind: str) -> MobileTrunk | SoundTrunk:
+def new_trunk(kind: str) -> Trunk:
     """An untrained trunk of pictures or sounds."""
     if kind == "pictures":
         return MobileTrunk(**PICTURE_TRUNK)  # type: ignore[arg-type]

@@ -5,6 +5,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+AT_ONCE = 4
+"""Inputs evaluated at once: the maps of more are too large for a core's cache and for the allocator's."""
+
 
 def conv_norm(dim_in: int, dim_out: int, size: int, stride: int = 1) -> nn.Sequential:
     """Convolution without bias, then BatchNorm."""
@@ -105,6 +108,22 @@ class Opening(Stage):
         x = F.relu6(self.stem(F.pad(x, around(2))))
         out: Tensor = self.block(self.project(F.relu6(self.spread(x))))
         return out
+
+
+class Trunk(nn.Module):
+    """Stages, then the mean over the grid."""
+
+    stages: nn.ModuleList
+
+    def map(self, x: Tensor) -> Tensor:
+        """Features before the mean: [n, features, h / 32, w / 32]."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[n, channels, h, w] -> [n, features]."""
+        if self.training:
+            return self.map(x).mean(dim=(2, 3))
+        return torch.cat([self.map(few).mean(dim=(2, 3)) for few in torch.split(x, AT_ONCE)])
 
 
 def around(stride: int) -> tuple[int, int, int, int]:

@@ -24,7 +24,8 @@ BANDS, FRAMES = 64, 96
 PATCH = (FRAMES - 1) * HOP + WINDOW
 """Samples that one patch spans."""
 PATCH_HOP = PATCH // 2
-MOST_PATCHES = 12
+MOST_PATCHES = 6
+"""What a core embeds in some 25 ms."""
 SILENT = 0.02
 """A patch this much quieter (rms) than the loudest says nothing about the sound."""
 
@@ -54,8 +55,8 @@ def log_mel(frames: Tensor) -> Tensor:
     return torch.log(magnitude @ mel_matrix() + 0.001)
 
 
-def cut_patches(sound: Tensor) -> Tensor:
-    """Half-overlapping patches [n, PATCH] of sound [samples] at 16 kHz; at least one, zero-padded."""
+def cut_patches(sound: Tensor, most: int = MOST_PATCHES) -> Tensor:
+    """Half-overlapping patches [n, PATCH] of sound [samples] at 16 kHz: from one, zero-padded, to `most`."""
     missing = PATCH - len(sound)
     if missing > 0:
         return torch.nn.functional.pad(sound, (0, missing))[None]
@@ -63,8 +64,8 @@ def cut_patches(sound: Tensor) -> Tensor:
     patches = torch.nn.functional.pad(sound, (0, tail)).unfold(0, PATCH, PATCH_HOP)
     level = patches.square().mean(dim=1).sqrt()
     patches = patches[level >= SILENT * level.max()]
-    if len(patches) > MOST_PATCHES:
-        patches = patches[torch.linspace(0, len(patches) - 1, MOST_PATCHES).round().long()]
+    if len(patches) > most:
+        patches = patches[torch.linspace(0, len(patches) - 1, most).round().long()]
     return patches
 
 

@@ -8,14 +8,10 @@ is a list of stages, each ending on a map of the same size as one of its teacher
 from collections.abc import Sequence
 from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from connectors.encoders.compact.conv_layers import InvertedResidual, Opening, Stage, conv_norm
-
-AT_ONCE = 4
-"""Pictures evaluated at once: the maps of more are too large for a core's cache and for the allocator's."""
+from connectors.encoders.compact.conv_layers import InvertedResidual, Opening, Stage, Trunk, conv_norm
 
 
 class Closing(Stage):
@@ -31,8 +27,8 @@ class Closing(Stage):
         return F.relu6(self.top(self.block(x)))
 
 
-class MobileTrunk(nn.Module):
-    """Stages, then the mean over the grid.
+class MobileTrunk(Trunk):
+    """Stages that end on linear maps.
 
     `opening`: widths of the stem and of its two maps; `blocks`: width and stride of each block between;
     every block is `expansion` times as wide inside as its input.
@@ -57,13 +53,7 @@ class MobileTrunk(nn.Module):
         self.stages = nn.ModuleList(stages)
 
     def map(self, x: Tensor) -> Tensor:
-        """Features before the mean: [n, features, h / 32, w / 32]."""
+        """See `Trunk.map`."""
         for stage in self.stages:
             x = stage(x)
         return x
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[n, channels, h, w] -> [n, features]."""
-        if self.training:
-            return self.map(x).mean(dim=(2, 3))
-        return torch.cat([self.map(few).mean(dim=(2, 3)) for few in torch.split(x, AT_ONCE)])

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from connectors.encoders.compact.conv_layers import InvertedResidual, Opening, Separable, Stage
+from connectors.encoders.compact.conv_layers import InvertedResidual, Opening, Separable, Stage, Trunk
 
 
-class SoundTrunk(nn.Module):
-    """Stages with a ReLU after each, then the mean over the grid.
+class SoundTrunk(Trunk):
+    """Stages with a ReLU after each.
 
     `opening`: widths of the stem, of its map and inside its block; then, each with its stride, the first
     stage's map and those of `wide` (inverted residuals) and `deep` blocks (separable convolutions), as
@@ -39,11 +39,7 @@ class SoundTrunk(nn.Module):
         self.stages = nn.ModuleList(stages)
 
     def map(self, x: Tensor) -> Tensor:
-        """Features before the mean: [n, features, h / 32, w / 32]."""
+        """See `Trunk.map`."""
         for stage in self.stages:
             x = torch.relu(stage.inner(x))  # type: ignore[operator]
         return x
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[n, channels, h, w] -> [n, features]."""
-        return self.map(x).mean(dim=(2, 3))

@@ -38,7 +38,10 @@ TOWERS = {
         },
         [24, 8],
     ),
-    "audio": ({"channels": 1, "widths": [8, 8, 16, 16], "blocks": [1, 1, 1, 1], "features": 24}, [24, 8]),
+    "audio": (
+        {"channels": 1, "opening": [8, 8, 16, 8], "wide": [[16, 2, 16]], "deep": [[16, 2, 8], [24, 2, 8]]},
+        [24, 8],
+    ),
     "point_cloud": ({"width": 16, "features": 32}, [32, 8]),
 }
 

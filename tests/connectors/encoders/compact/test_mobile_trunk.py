@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from connectors.encoders.compact.conv_layers import Depthwise, InvertedResidual, folded
-from connectors.encoders.compact.mobile_trunk import AT_ONCE, MobileTrunk
+from connectors.encoders.compact.conv_layers import AT_ONCE, Depthwise, InvertedResidual, folded
+from connectors.encoders.compact.mobile_trunk import MobileTrunk
 
 
 @pytest.fixture
