@@ -199,7 +199,15 @@ class IngestJob:
 
     async def _store(self, collection: str, entries: list[Entry], outcomes: list[Outcome]) -> None:
         async with self._index_calls:
-            await store(self._runtime, RequestContext(), collection, entries, outcomes)
+            writing = asyncio.ensure_future(
+                store(self._runtime, RequestContext(), collection, entries, outcomes)
+            )
+            try:
+                await asyncio.shield(writing)
+            except asyncio.CancelledError:
+                # A thread that writes cannot be stopped: the job has not ended before it has.
+                await asyncio.wait([writing])
+                raise
 
     @staticmethod
     async def _patiently(work: Work, attempt: Callable[[], Awaitable[T]]) -> T:
