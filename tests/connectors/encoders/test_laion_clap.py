@@ -1,6 +1,7 @@
 """CLAP is laion_clap's, exactly, up to 10 s; beyond, one sound always has one vector."""
 
 import json
+import shutil
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -44,7 +45,8 @@ def checkpoints(upstream_clap, tmp_path_factory):
             made[model, fusion] = tower, projection, path
         return made[model, fusion]
 
-    return get
+    yield get
+    shutil.rmtree(folder)  # 800 MB, which pytest would keep to the end
 
 
 def upstream_input(clips: list[np.ndarray], fusion: bool, feature_functions) -> dict[str, torch.Tensor]:
