@@ -27,7 +27,7 @@ from service.engine.engine import Copies, Engine
 from service.engine.replicas import devices_meant
 from service.errors import Overloaded, Unavailable
 from service.index.errors import CollectionConflict
-from service.index.opening import open_index
+from service.index.opening import open_configured
 from service.index.vector_index import VectorIndex
 from service.ingest.inputs import IngestInputs
 from service.jobs.kinds import job_kinds
@@ -163,18 +163,7 @@ class Runtime:
             folder = settings.data_dir / "connectors"
             self._connectors = await asyncio.to_thread(ConnectorStore, folder, settings.bundle)
             self._media = MediaStore.open(settings.data_dir / "media", settings.media_url)
-            self._index = await asyncio.to_thread(
-                partial(
-                    open_index,
-                    layout_of(space),
-                    data_dir=settings.data_dir,
-                    url=settings.qdrant_url,
-                    api_key=settings.qdrant_api_key,
-                    back_end=settings.index,
-                    quantize=settings.index_quantize,
-                    on_disk=settings.index_on_disk,
-                )
-            )
+            self._index = await asyncio.to_thread(open_configured, layout_of(space), settings)
             shutil.rmtree(self.scratch, ignore_errors=True)
             self._sweep = self._begin_sweep()
             start = await asyncio.to_thread(self._plan, space)

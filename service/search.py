@@ -127,8 +127,9 @@ async def search(
             )
         )
         scored = [_scored(space, parts, target, hits) for target, hits in zip(targets, found, strict=True)]
-        # Apart: of thousands of hits it takes a second, in which the event loop has other requests to answer.
-        chosen, complete = await asyncio.to_thread(select, scored, depth, params)
+        choose = partial(select, scored, depth, params)
+        # Every hit against every other takes a second of thousands: the event loop has others to answer.
+        chosen, complete = choose() if params.dedupe is None else await asyncio.to_thread(choose)
         if complete or len(chosen) >= wanted or depth >= MAX_DEPTH:
             if params.diversity is not None:
                 calibration = runtime.space.calibration

@@ -16,7 +16,7 @@ from service.client import Client
 from service.errors import IndexUnavailable
 from service.export import export_collection, import_collection, read_layout
 from service.index.edge_engine import EdgeEngine
-from service.index.opening import open_index
+from service.index.opening import open_configured
 from service.index.protocol import Layout
 from service.index.vector_index import VectorIndex
 from service.media_store import MediaStore
@@ -108,12 +108,4 @@ def _open(settings: Settings, layout: Layout) -> VectorIndex:
     """The index that the settings name. In Edge, what it holds stays stored as it is, whatever they say."""
     if not settings.qdrant_url and settings.index == "edge":
         return VectorIndex(EdgeEngine(settings.data_dir / "index"), layout)
-    return open_index(
-        layout,
-        data_dir=settings.data_dir,
-        url=settings.qdrant_url,
-        api_key=settings.qdrant_api_key,
-        back_end=settings.index,
-        quantize=settings.index_quantize,
-        on_disk=settings.index_on_disk,
-    )
+    return open_configured(layout, settings)

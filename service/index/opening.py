@@ -9,8 +9,22 @@ from service.index.engine import Engine, VectorStorage
 from service.index.protocol import Layout
 from service.index.qdrant_engine import QdrantEngine
 from service.index.vector_index import VectorIndex
+from service.settings import Settings
 
 BackEnd = Literal["edge", "local"]
+
+
+def open_configured(layout: Layout, settings: Settings) -> VectorIndex:
+    """`open_index` as the settings have it."""
+    return open_index(
+        layout,
+        data_dir=settings.data_dir,
+        url=settings.qdrant_url,
+        api_key=settings.qdrant_api_key,
+        back_end=settings.index,
+        quantize=settings.index_quantize,
+        on_disk=settings.index_on_disk,
+    )
 
 
 def open_index(

@@ -31,8 +31,11 @@ SOUND_TRUNK = {
 }  # fmt: skip
 SHAPE_TRUNK = {"width": 128, "features": 512}
 
-STAGES = {"pictures": 16, "sounds": 12}
-"""Of a trunk, how many."""
+STAGES = {
+    "pictures": len(PICTURE_TRUNK["blocks"]) + 2,  # type: ignore[arg-type]
+    "sounds": len(SOUND_TRUNK["wide"]) + len(SOUND_TRUNK["deep"]) + 1,  # type: ignore[arg-type]
+}
+"""Of each trunk, how many: its blocks, a stage before them, and of pictures one after."""
 
 THIN_STAGES = {"pictures": 6, "sounds": 1}
 """Those at the front, whose maps have few channels. They get many steps, which cost little: what they get
