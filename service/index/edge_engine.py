@@ -25,7 +25,6 @@ from qdrant_client import models
 from service.errors import IndexUnavailable
 from service.index.catalogue import Catalogue
 from service.index.engine import (
-    ACORN_EF,
     ACORN_SELECTIVITY,
     Generation,
     Usage,
@@ -190,7 +189,7 @@ class EdgeEngine:
             "threshold": threshold,
             "vectors": with_vectors,
             "exact": exact,
-            "acorn": {"ef": ACORN_EF, "selectivity": ACORN_SELECTIVITY} if combines(where) else None,
+            "acorn_below": ACORN_SELECTIVITY if combines(where) else 0.0,
         }
         asked = Record("", {}, {"query": np.asarray(vector, dtype=np.float32)})
         return self._shard(name).call(head, [asked])[1]

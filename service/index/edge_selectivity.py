@@ -15,6 +15,8 @@ from service.index.edge_filter import edge_filter
 
 SAMPLE = 1_000
 """Points in the sample: a share of 0.2 is known to 0.013."""
+FEW = 0.02
+"""A share that is believed as it is expected: that conditions go together does not make it large."""
 KEPT = 1_000
 """Filters whose shares are kept."""
 CHANGED = 0.1
@@ -34,20 +36,20 @@ class Selectivity:
         """Say that so many points were written or deleted."""
         self._left -= points
 
-    def is_below(self, share: float, where: Mapping[str, Any]) -> bool:
-        """Whether a checked filter's JSON lets less than `share` of the points pass."""
+    def share(self, where: Mapping[str, Any]) -> float:
+        """What share of the points a checked filter's JSON lets pass, 0 to 1."""
         if self._left <= 0:
             self._begin()
         points = max(1, self._shard.count(edge.CountRequest(exact=False)))
-        expected = self._shard.count(edge.CountRequest(exact=False, filter=edge_filter(where)))
-        if expected < share / 10 * points:
-            return True  # not worth trying: conditions that go together do not make that much of a difference
+        expected = self._shard.count(edge.CountRequest(exact=False, filter=edge_filter(where))) / points
+        if expected < FEW:
+            return expected
         name = json.dumps(where, sort_keys=True)
         if name not in self._shares:
             if len(self._shares) >= KEPT:
                 self._shares.clear()
             self._shares[name] = self._try(where)
-        return self._shares[name] < share
+        return self._shares[name]
 
     def _begin(self) -> None:
         """Take a new sample: ids are hashes, so the first thousand are as good as any."""

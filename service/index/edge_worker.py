@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from math import ceil
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,13 @@ FLUSH_POINTS = 50_000
 """Writes after which it is flushed in any case, so that the log stays small."""
 LOCK_SECONDS = 60.0
 """How long a former owner, whose parent was killed, may take to let go of the shard."""
+OVERSAMPLING = 2.0
+"""Hits scored again with the original vectors, as a multiple of those asked for."""
+ACORN_OVERSAMPLING = 1.3
+"""The same of a search by ACORN, whose candidates cost more: of ten hits a hundredth is lost without any."""
+ACORN_EF, ACORN_RARE_EF, RARE = 13, 20, 0.02
+"""Candidates of a search by ACORN, at least: it looks at the neighbours of neighbours, and each costs several
+times as much. The second holds where less than such a share of the points passes: those lie further apart."""
 OUTDATED = "outdated"
 """A file in a shard's folder: its segments are of other settings than it has now, until it is optimised."""
 _PR_SET_PDEATHSIG = 1
@@ -149,12 +157,18 @@ class EdgeWorker:
         return None, [_record(each, each.score) for each in self.shard.query(request)]
 
     def _search_params(self, head: dict[str, Any]) -> edge.SearchParams:
-        """How to search; `head["acorn"]` has how few points that takes, and with how many candidates."""
+        """How to search; by ACORN where less than `head["acorn_below"]` of the points passes the filter."""
         deepest = head["limit"] + head["offset"]
-        acorn, params, ef = head["acorn"], None, max(self.hnsw_ef, deepest)
-        if acorn and not head["exact"] and self.selectivity.is_below(acorn["selectivity"], head["where"]):
-            params, ef = edge.AcornSearchParams(True, 1.0), max(acorn["ef"], 2 * deepest)
-        quantization = edge.QuantizationSearchParams(ignore=head["exact"], rescore=True, oversampling=2.0)
+        params, ef, rescored = None, max(self.hnsw_ef, deepest), OVERSAMPLING * deepest
+        if head["acorn_below"] and not head["exact"]:
+            share = self.selectivity.share(head["where"])
+            if share < head["acorn_below"]:
+                params = edge.AcornSearchParams(True, 1.0)
+                ef = max(ACORN_RARE_EF if share < RARE else ACORN_EF, ceil(ACORN_OVERSAMPLING * deepest))
+                rescored = ef
+        quantization = edge.QuantizationSearchParams(
+            ignore=head["exact"], rescore=True, oversampling=rescored / deepest
+        )
         return edge.SearchParams(hnsw_ef=ef, exact=head["exact"], acorn=params, quantization=quantization)
 
     def count(self, head: dict[str, Any], records: list[Record]) -> tuple[int, Sequence[Record]]:

@@ -34,10 +34,6 @@ Each indexed field's values have links among themselves, but not the points that
 without ACORN the recall of one in forty, by two fields, was 0.84, of one in eight 0.96, of one in four 0.99.
 """
 
-ACORN_EF = 20
-"""Candidates of such a search: it looks at the neighbours of neighbours, and each of them costs several times
-as much."""
-
 BATCH = 256
 """Records in one call: a few milliseconds of work, so that other callers wait no longer."""
 

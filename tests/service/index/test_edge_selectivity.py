@@ -49,30 +49,30 @@ def test_conditions_that_are_independent(
     shard: edge.EdgeShard, where: dict[str, object], narrow: bool
 ) -> None:
     selectivity = Selectivity(shard)
-    assert selectivity.is_below(0.2, where) is narrow
-    assert selectivity.is_below(0.2, where) is narrow  # the share that was kept
+    assert (selectivity.share(where) < 0.2) is narrow
+    assert (selectivity.share(where) < 0.2) is narrow  # the share that was kept
 
 
 def test_conditions_that_exclude_or_imply_each_other(shard: edge.EdgeShard) -> None:
     """Estimated as independent, each of these would be a quarter."""
     selectivity = Selectivity(shard)
-    assert selectivity.is_below(0.01, both("red", "red"))
-    assert not selectivity.is_below(0.45, both("red", "blue"))
+    assert selectivity.share(both("red", "red")) < 0.01
+    assert selectivity.share(both("red", "blue")) >= 0.45
 
 
 def test_shares_are_taken_anew_once_a_tenth_has_changed(shard: edge.EdgeShard) -> None:
     selectivity, where = Selectivity(shard), both("red", "red")
-    assert selectivity.is_below(0.2, where)
+    assert selectivity.share(where) < 0.2
     shard.update(edge.UpdateOperation.upsert_points(points(0, COUNT, "red")))
     selectivity.changed(int(CHANGED * COUNT) - 10)
-    assert selectivity.is_below(0.2, where)
+    assert selectivity.share(where) < 0.2
     selectivity.changed(20)
-    assert not selectivity.is_below(0.2, where)
+    assert selectivity.share(where) >= 0.2
 
 
 def test_a_shard_without_points(tmp_path: Path) -> None:
     vectors = {"v": edge.EdgeVectorParams(2, edge.Distance.Cosine)}
     shard = edge.EdgeShard.create(str(tmp_path), edge.EdgeConfig(vectors=vectors))
-    assert Selectivity(shard).is_below(0.2, both("red", "red"))
+    assert Selectivity(shard).share(both("red", "red")) < 0.2
     shard.update(edge.UpdateOperation.upsert_points(points(0, 10)))
     shard.close()

@@ -103,7 +103,7 @@ def test_whatever_share_two_conditions_leave_the_nearest_are_found(tmp_path: Pat
     )
     fields["not_a"] = np.where(rng.random(count) < 0.98, (fields["a"] + 50) % 100, fields["a"])
     native = np.eye(8, dtype=np.float32)[0]
-    graph = GraphSettings(m=6, ef_construct=32, threads=1, scan_below_kb=10)  # below 40 points it scans
+    graph = GraphSettings(m=8, ef_construct=32, threads=1, scan_below_kb=10)  # below 40 points it scans
     with VectorIndex(EdgeEngine(tmp_path, optimizer=NEVER, graph=graph), LAYOUT) as index:
         for key in fields:
             index.declare_field("b", f"metadata.{key}", "integer")
