@@ -162,7 +162,25 @@ def write_bundle(directory: Path, seed: int = 0) -> Path:
 
 registry.FAMILIES = {**registry.FAMILIES, FAMILY: "tiny_encoders"}
 
+
+def optimise_eagerly() -> None:
+    """Let this process's index optimise all the time, with graphs of a few points."""
+    from functools import partial
+
+    from service.index import opening
+    from service.index.shard_optimizer import OptimizerSettings
+    from service.index.shard_process import GraphSettings
+
+    opening.EdgeEngine = partial(
+        opening.EdgeEngine,
+        optimizer=OptimizerSettings(after=40, idle_seconds=0.0, tick_seconds=0.05, fraction=0.0),
+        graph=GraphSettings(m=8, ef_construct=64, threads=1, scan_below_kb=20),
+    )
+
+
 if __name__ == "__main__":
     from service.cli import main
 
+    if "TINY_OPTIMISE" in os.environ:
+        optimise_eagerly()
     main()
