@@ -14,7 +14,7 @@ import os
 import shutil
 import threading
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from service.index.engine import (
     VectorStorage,
     combines,
     generation_name,
+    never,
 )
 from service.index.folder_owner import own
 from service.index.payload import UNIFIED
@@ -218,9 +219,9 @@ class EdgeEngine:
         """End a generation's process; the next call starts another."""
         self._shard(name).rest()
 
-    def settle(self, name: str) -> None:
-        """Optimise a generation if enough of it is not indexed, and return when that is done."""
-        self._optimizer.settle(self._shard(name))
+    def settle(self, name: str, given_up: Callable[[], bool] = never) -> None:
+        """Optimise a generation if enough of it is not indexed; return when that is done, or `given_up`."""
+        self._optimizer.settle(self._shard(name), given_up)
 
     def copy(self, name: str, target: Path) -> None:
         """Copy a generation's shard as of one moment; reads and writes go on."""

@@ -6,7 +6,7 @@ generation at a time and is switched to another at once. `service.index.vector_i
 """
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -36,6 +36,11 @@ without ACORN the recall of one in forty, by two fields, was 0.84, of one in eig
 
 BATCH = 256
 """Records in one call: a few milliseconds of work, so that other callers wait no longer."""
+
+
+def never() -> bool:
+    """No: what is begun is brought to its end."""
+    return False
 
 
 @dataclass(frozen=True)
@@ -129,8 +134,11 @@ class Engine(Protocol):
     def usage(self, name: str) -> Usage:
         """How far the records are indexed."""
 
-    def settle(self, name: str) -> None:
-        """Index a generation's records now as far as it would be done by itself, and return then."""
+    def settle(self, name: str, given_up: Callable[[], bool] = never) -> None:
+        """Index a generation's records now as far as it would be done by itself, and return then.
+
+        Once `given_up` says so it returns soon, and leaves the rest to be done by itself.
+        """
 
     def rest(self, name: str) -> None:
         """Let go of the memory that a generation takes which is hardly asked any more."""

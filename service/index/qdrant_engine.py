@@ -7,7 +7,7 @@ and small data.
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Self
@@ -26,6 +26,7 @@ from service.index.engine import (
     collection_of,
     combines,
     generation_name,
+    never,
 )
 from service.index.payload import UNIFIED, native_name
 from service.index.protocol import FieldType, Layout, Vector
@@ -253,10 +254,12 @@ class QdrantEngine:
     def rest(self, name: str) -> None:
         """Nothing: a server sees to its memory itself."""
 
-    def settle(self, name: str) -> None:
-        """Wait until a server has indexed the records; local mode has nothing to index."""
+    def settle(self, name: str, given_up: Callable[[], bool] = never) -> None:
+        """Wait until a server has indexed the records, or `given_up`; local mode has nothing to index."""
         deadline = time.monotonic() + SETTLE_SECONDS
         while not self._local and self.usage(name).optimizing and time.monotonic() < deadline:
+            if given_up():
+                return
             time.sleep(0.5)
 
     @contextmanager

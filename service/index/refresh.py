@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from connectors.modality import Modality
-from service.index.engine import BATCH, Generation
+from service.errors import IndexUnavailable
+from service.index.engine import BATCH, Generation, never
 from service.index.payload import UNIFIED, native_name
 from service.index.protocol import Layout
 from service.index.records import Record
@@ -86,13 +87,20 @@ class Refresh:
                         raise
                     self._forget(collection)  # deleted meanwhile
 
-    def settle(self) -> None:
-        """Have the new generations indexed, so that searches are as fast in them as before."""
+    def settle(self, given_up: Callable[[], bool] = never) -> None:
+        """Have the new generations indexed, so that searches are as fast in them as before.
+
+        Once `given_up` says so it returns soon, and may be called anew.
+        """
         for copy in list(self._copies.values()):
-            if self._still_reads(copy):
-                self._index.engine.settle(copy.target.name)
-                for _ in copy.draw_near(self._project, self.tally):
-                    pass
+            if self._still_reads(copy) and not given_up():
+                try:
+                    self._index.engine.settle(copy.target.name, given_up)
+                    for _ in copy.draw_near(self._project, self.tally):
+                        pass
+                except IndexUnavailable:
+                    if self._still_reads(copy):
+                        raise  # else the collection was deleted meanwhile
 
     def switch(self) -> bool:
         """Let every collection read its new generation, all at once; False where one came meanwhile.

@@ -9,7 +9,8 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -17,12 +18,16 @@ from typing import Protocol
 from connectors.errors import IsthmusError
 from service.errors import IndexUnavailable
 from service.index.edge_holes import HOLED_SHARE
-from service.index.engine import Generation
+from service.index.engine import Generation, never
 from service.index.shard import Shard
 from service.index.shard_copy import sync_tree
 from service.index.shard_process import ShardClosed, ShardProcess
 
 _log = logging.getLogger(__name__)
+
+
+LOOK_SECONDS = 0.2
+"""How often a process that optimises is looked after."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +83,11 @@ class ShardOptimizer:
             building.kill()
         self._thread.join()
 
-    def run(self, shard: Shard) -> None:
-        """Optimise a shard now. Raises `IndexUnavailable` or `OSError`, and leaves it as it was."""
+    def run(self, shard: Shard, given_up: Callable[[], bool] = never) -> None:
+        """Optimise a shard now.
+
+        Raises `IndexUnavailable` or `OSError`, and leaves it as it was; so it does, soon, once `given_up`.
+        """
         with self._one, shard.optimizing:
             self._building = copy = self._spawn(None, shard.generation, 10)
             kept = False
@@ -87,7 +95,8 @@ class ShardOptimizer:
                 shard.copy_and_note(copy.path)
                 if self._stop.is_set():
                     raise IndexUnavailable("the index is closing")
-                copy.call({"ask": "optimize"}, seconds=None)
+                with _killed_once(given_up, copy):
+                    copy.call({"ask": "optimize"}, seconds=None)
                 copy.close()
                 sync_tree(copy.path)
                 self._building = follower = self._spawn(copy.path, shard.generation, 0)
@@ -104,10 +113,18 @@ class ShardOptimizer:
                         building.kill()
                     shutil.rmtree(copy.path, ignore_errors=True)
 
-    def settle(self, shard: Shard) -> None:
-        """Optimise a shard now where enough of it is not indexed, however lately it was written to."""
-        if shard.unindexed() >= self._settings.after:
-            self.run(shard)
+    def settle(self, shard: Shard, given_up: Callable[[], bool] = never) -> None:
+        """Optimise a shard now where enough of it is not indexed, however lately it was written to.
+
+        Raises as `run` does, but for what `given_up` called for.
+        """
+        if shard.unindexed() < self._settings.after:
+            return
+        try:
+            self.run(shard, given_up)
+        except IndexUnavailable:
+            if not given_up():
+                raise
 
     def _watch(self) -> None:
         while not self._stop.wait(self._settings.tick_seconds):
@@ -134,3 +151,23 @@ class ShardOptimizer:
         points = shard.call({"ask": "info"})[0]["points"]
         enough = max(self._settings.after, self._settings.fraction * points)
         return bool(waiting >= (enough if idle else enough * self._settings.patience))
+
+
+@contextmanager
+def _killed_once(given_up: Callable[[], bool], process: ShardProcess) -> Iterator[None]:
+    """Within it a process, whatever it is at, is killed once `given_up` says so."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(LOOK_SECONDS):
+            if given_up():
+                process.kill()
+                return
+
+    watcher = threading.Thread(target=watch, name="index-optimizer-watch", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()

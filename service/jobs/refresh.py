@@ -54,7 +54,7 @@ class RefreshJob:
             await work.report(done=0, total=await self._in_thread(refresh.total))
             while True:
                 await self._bring_over(work, refresh)
-                await self._in_thread(refresh.settle)
+                await self._in_thread(partial(refresh.settle, lambda: work.interrupted))
                 work.check()
                 async with runtime.switching:
                     if await self._in_thread(refresh.switch):

@@ -22,6 +22,7 @@ from service.index.vector_index import VectorIndex
 LAYOUT = Layout(dim=64, natives={"clip": 8}, connector="exmcr-1")
 NEVER = OptimizerSettings(after=10**9, holed=1)
 SMALL = GraphSettings(scan_below_kb=100)
+SLOW = GraphSettings(m=32, ef_construct=800, threads=1, scan_below_kb=100)
 
 
 def many(count: int, start: int = 0, dim: int = 64) -> list[Point]:
@@ -303,6 +304,25 @@ def test_closing_while_optimising_gives_up_at_once(tmp_path: Path) -> None:
     with VectorIndex(EdgeEngine(tmp_path), LAYOUT) as again:
         assert again.count("birds") == 2_500
         assert len(list((tmp_path / "shards").iterdir())) == 1
+
+
+def test_settling_that_is_given_up_ends_at_once_and_loses_nothing(tmp_path: Path) -> None:
+    """As a refresh does that is cancelled or paused while a million points are indexed."""
+    settings = OptimizerSettings(after=1_000, tick_seconds=3_600)
+    with VectorIndex(EdgeEngine(tmp_path, optimizer=settings, graph=SLOW), LAYOUT) as index:
+        index.upsert("birds", many(2_500))
+        name, begun = index.engine.current()["birds"].name, threading.Event()
+
+        def given_up() -> bool:
+            if index.engine._optimizer._building is not None:
+                begun.set()
+            return begun.is_set()
+
+        index.engine.settle(name, given_up)
+        assert index.stats("birds").indexed == 0 and index.count("birds") == 2_500
+        assert len(list((tmp_path / "shards").iterdir())) == 1, "the copy is gone"
+        index.engine.settle(name)
+        assert index.stats("birds").indexed == 2_500
 
 
 def test_a_generation_that_is_read_cannot_be_deleted(tmp_path: Path) -> None:
