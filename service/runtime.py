@@ -272,13 +272,15 @@ class Runtime:
                 index_answers = await asyncio.to_thread(index.healthy)
         except TimeoutError:
             index_answers = False
-        ready = all(encoders.values()) and index_answers
+        decodes = engine.decodes()
+        ready = all(encoders.values()) and decodes and index_answers
         return ready, {
             "status": "ready" if ready else "unhealthy",
             "bundle": engine.space.name,
             "connector": engine.space.connector_version,
             "modalities": list(engine.space.modalities),
             "encoders": {name: "ok" if answers else "silent" for name, answers in encoders.items()},
+            "decoders": "ok" if decodes else "silent",
             "index": "ok" if index_answers else "silent",
             "refresh": self._refresh_report(),
         }

@@ -5,6 +5,7 @@ the event loop; what nobody waits for any more is not started.
 """
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import Callable, Hashable
@@ -17,6 +18,10 @@ from service.errors import Unavailable
 
 T = TypeVar("T")
 
+log = logging.getLogger("isthmus")
+
+STUCK_SECONDS = 60.0
+"""A thread at one item for longer than this is not counted on any more."""
 LONGEST_STOP = 10.0
 """Seconds the threads get to finish what they are at."""
 
@@ -46,11 +51,8 @@ class DecodePool:
         self._queue: FairQueue[Task[Any]] = FairQueue()
         self._ready = threading.Condition()
         self._closed = False
-        self._threads = [
-            threading.Thread(target=self._work, name=f"decode-{i}", daemon=True) for i in range(threads)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._begun = [0.0] * threads
+        self._threads = [self._start(i) for i in range(threads)]
 
     async def run(self, flow: Hashable, function: Callable[[], T]) -> Timed[T]:
         """Run a function in a thread, in its flow's turn.
@@ -71,6 +73,22 @@ class DecodePool:
                 self._queue.discard(flow, task)
             raise
 
+    def answers(self) -> bool:
+        """Whether a thread is idle, or began what it is at less than `STUCK_SECONDS` ago."""
+        now = time.perf_counter()
+        return any(not begun or now - begun < STUCK_SECONDS for begun in self._begun)
+
+    def revive(self) -> None:
+        """Start a new thread for each that died."""
+        with self._ready:
+            dead = [i for i, thread in enumerate(self._threads) if not thread.is_alive()]
+            if self._closed:
+                return
+            for i in dead:
+                self._threads[i] = self._start(i)
+        if dead:
+            log.error("%d decoder threads died and were restarted", len(dead))
+
     def close(self) -> None:
         """Stop the threads after what they are at; what still waits fails with `Unavailable`.
 
@@ -87,7 +105,13 @@ class DecodePool:
         for thread in self._threads:
             thread.join(max(0.0, latest - time.monotonic()))
 
-    def _work(self) -> None:
+    def _start(self, i: int) -> threading.Thread:
+        self._begun[i] = 0.0
+        thread = threading.Thread(target=self._work, args=(i,), name=f"decode-{i}", daemon=True)
+        thread.start()
+        return thread
+
+    def _work(self, i: int) -> None:
         # One core a decode: the encoders have all of them.
         compute_on(1)
         while True:
@@ -99,7 +123,9 @@ class DecodePool:
                 task = self._queue.pop()
             if task.future.cancelled():
                 continue
+            self._begun[i] = time.perf_counter()
             self._finish(task)
+            self._begun[i] = 0.0
 
     def _finish(self, task: Task[T]) -> None:
         started = time.perf_counter()

@@ -172,6 +172,10 @@ class Engine:
         )
         return dict(zip(names, answers, strict=True))
 
+    def decodes(self) -> bool:
+        """Whether media can be decoded now: not every thread of the pool hangs."""
+        return self._pool.answers()
+
     def measure(self) -> None:
         """Bring the gauges up to date."""
         for name, worker in self.workers.items():
@@ -196,6 +200,7 @@ class Engine:
     async def _supervise(self) -> None:
         while True:
             await asyncio.sleep(SUPERVISION_SECONDS)
+            self._pool.revive()
             for worker in self.workers.values():
                 worker.revive()
 

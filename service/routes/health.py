@@ -28,6 +28,7 @@ async def livez() -> Response:
             "connector": "exmcr-3f1a9c04d2b7",
             "modalities": ["text", "image", "audio", "point_cloud"],
             "encoders": {"clip": "ok", "clap": "ok", "ulip": "ok"},
+            "decoders": "ok",
             "index": "ok",
             "refresh": None,
         }
@@ -36,6 +37,7 @@ async def livez() -> Response:
 async def readyz(request: Request) -> Response:
     """200 if every encoder embedded something in the last seconds, or a probe now, and the index answers.
 
+    `decoders` are silent when each of their threads has been at one file for a minute.
     503 while loading or draining, and when any of them is silent. `refresh` tells how far the switch to
     another connector is, null where none is under way; requests are answered meanwhile.
     """

@@ -77,3 +77,47 @@ def test_it_closes_though_a_decoder_hangs_and_nobody_waits_for_ever(
         await hanging
 
     asyncio.run(run())
+
+
+def test_threads_that_all_hang_are_told_of(gate: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.engine.decode_pool.STUCK_SECONDS", 0.05)
+
+    async def run() -> None:
+        pool = DecodePool(2)
+        hanging = [asyncio.create_task(pool.run("one", gate.wait))]
+        await asyncio.sleep(0.2)
+        assert pool.answers(), "one is idle"
+        hanging.append(asyncio.create_task(pool.run("two", gate.wait)))
+        async with asyncio.timeout(60):
+            while pool.answers():
+                await asyncio.sleep(0.01)
+            gate.set()
+            await asyncio.gather(*hanging)
+            while not pool.answers():
+                await asyncio.sleep(0.01)
+        await asyncio.to_thread(pool.close)
+
+    asyncio.run(run())
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_died_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    tell = DecodePool._tell
+
+    def die(*_: object) -> None:
+        raise SystemExit
+
+    async def run() -> None:
+        pool = DecodePool(1)
+        monkeypatch.setattr(DecodePool, "_tell", die)
+        lost = asyncio.create_task(pool.run("one", object))
+        async with asyncio.timeout(60):
+            while pool._threads[0].is_alive():
+                await asyncio.sleep(0.01)
+            monkeypatch.setattr(DecodePool, "_tell", staticmethod(tell))
+            pool.revive()
+            assert (await pool.run("two", lambda: 2)).value == 2
+        lost.cancel()
+        await asyncio.to_thread(pool.close)
+
+    asyncio.run(run())
