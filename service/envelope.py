@@ -10,6 +10,7 @@ import time
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.body_budget import BodyBudget, Share
 from service.door import PATHS, Door
 from service.error_replies import error_body, framework_body, status_of
 from service.errors import Overloaded, RequestTooLarge
@@ -35,6 +36,8 @@ class Envelope:
         self._door = door
         self._metrics = metrics
         self._body_limit = ("max_body_bytes", settings.max_body_bytes)
+        self._bodies = BodyBudget(settings.body_bytes)
+        metrics.body_bytes.set_function(lambda: self._bodies.held)
         self._upload_limits = {UPLOADS: ("max_archive_bytes", settings.max_archive_bytes)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -45,6 +48,7 @@ class Envelope:
         headers = Headers(scope=scope)
         context = open_context(scope, headers.get("x-request-id"))
         status, begun = 500, False
+        share = Share(self._bodies)
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status, begun
@@ -56,7 +60,7 @@ class Envelope:
         try:
             refused, receive = await self._door.look(scope, receive)
             if refused is None:
-                await self._app(scope, self._bounded(scope, headers, receive), send_with_headers)
+                await self._app(scope, self._bounded(scope, headers, receive, share), send_with_headers)
             else:
                 await self._turn_away(refused, context)(scope, receive, send_with_headers)
         except Exception as error:
@@ -65,12 +69,17 @@ class Envelope:
             failures.error("request %s failed", context.id, exc_info=error)
             await _failed(context)(scope, receive, send_with_headers)
         finally:
+            share.give_back()
             self._observe(scope, context, status)
 
-    def _bounded(self, scope: Scope, headers: Headers, receive: Receive) -> Receive:
-        """`receive`, raising `RequestTooLarge` as soon as the body is known to pass the limit."""
+    def _bounded(self, scope: Scope, headers: Headers, receive: Receive, share: Share) -> Receive:
+        """`receive`, raising `RequestTooLarge` as soon as the body is known to pass the limit.
+
+        Raises `Overloaded` as soon as it would not fit beside those of other requests.
+        """
         setting, limit = self._body_limit
-        if headers.get("content-type", "").startswith("multipart/"):  # which is not held in memory
+        spooled = headers.get("content-type", "").startswith("multipart/")  # it is not held in memory
+        if spooled:
             setting, limit = self._upload_limits.get(scope["path"], self._body_limit)
         declared = headers.get("content-length", "")
         length = int(declared) if declared.isdecimal() else 0
@@ -80,10 +89,15 @@ class Envelope:
             nonlocal received
             if length > limit:
                 raise _too_large(length, limit, setting)
+            if length and not received and not spooled:
+                self._bodies.check(length)
             message = await receive()
-            received += len(message.get("body", b""))
+            size = len(message.get("body", b""))
+            received += size
             if received > limit:
                 raise _too_large(received, limit, setting)
+            if size and not spooled:
+                share.take(size)
             return message
 
         return bounded

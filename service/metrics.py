@@ -63,6 +63,9 @@ class Metrics:
         self.restarts = Gauge(
             "isthmus_encoder_restarts", "Times an encoder's thread died", ["encoder"], registry=registry
         )
+        self.body_bytes = Gauge(
+            "isthmus_body_bytes", "Bytes of request bodies held in memory", registry=registry
+        )
         self.rejected = Counter("isthmus_rejected_total", "Requests turned away", ["code"], registry=registry)
         self.cache = Counter("isthmus_cache_total", "Vector cache look-ups", ["result"], registry=registry)
         self.items = Counter("isthmus_items_total", "Items embedded", ["modality"], registry=registry)

@@ -82,6 +82,9 @@ class Settings(BaseSettings):
     )
 
     max_body_bytes: int = Field(128 * MIB, ge=1, description="Largest request body")
+    body_bytes: int = Field(
+        512 * MIB, ge=1, description="Bytes of request bodies held in memory at once, then 429"
+    )
     max_item_bytes: int = Field(100 * MIB, ge=1, description="Largest single file")
     max_items: int = Field(2048, ge=1, description="Most items in one request")
     max_results: int = Field(1000, ge=1, description="Most results of one search or page")

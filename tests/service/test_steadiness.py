@@ -1,6 +1,8 @@
 """The service keeps what it was given, says when it cannot take more, and stops in order."""
 
 import base64
+import json
+import re
 import signal
 import socket
 import time
@@ -12,7 +14,7 @@ import httpx
 import numpy as np
 import pytest
 from media_files import png, wav
-from server_process import PATIENCE, ServerProcess
+from server_process import PATIENCE, ServerProcess, StartServer
 from tiny_encoders import GATES, Gate
 
 from service.server import serve
@@ -219,3 +221,41 @@ def test_many_clients_at_once_get_their_own_vectors(server: ServerProcess) -> No
         vectors = list(pool.map(embed, words))
     assert vectors[:50] == vectors[50:100] == vectors[150:]
     assert len({tuple(vector) for vector in vectors}) == 50
+
+
+def embed_request(caption: str, size: int) -> bytes:
+    """A request to embed one text, with a body of so many bytes."""
+    body = json.dumps({"store": False, "items": [{"text": caption}]}).encode()
+    body += b" " * (size - len(body))
+    fields = f"host: x\r\ncontent-type: application/json\r\ncontent-length: {size}\r\n"
+    return f"POST /embed HTTP/1.1\r\n{fields}\r\n".encode() + body
+
+
+def test_bodies_of_all_requests_together_are_bounded(start_server: StartServer) -> None:
+    """What one client has half sent takes others' room for so long; it and they are served in the end."""
+    server = start_server(ISTHMUS_BODY_BYTES=1_000_000)
+    large = embed_request("large", 900_000)
+
+    def held() -> float:
+        found = re.search(r"^isthmus_body_bytes (\S+)", server.client.get("/metrics").text, re.MULTILINE)
+        assert found
+        return float(found[1])
+
+    def ask(size: int) -> httpx.Response:
+        body = embed_request("other", size).partition(b"\r\n\r\n")[2]
+        return server.client.post("/embed", content=body, headers={"content-type": "application/json"})
+
+    with socket.create_connection(server.address) as connection:
+        connection.settimeout(PATIENCE)
+        connection.sendall(large[:800_000])
+        wait_until(lambda: held() > 790_000)
+        refused = ask(300_000)
+        assert refused.status_code == 429 and int(refused.headers["retry-after"]) >= 1
+        assert "ISTHMUS_BODY_BYTES" in refused.json()["error"]["message"]
+        assert ask(1_000).status_code == 200
+        connection.sendall(large[800_000:])
+        assert connection.recv(100).startswith(b"HTTP/1.1 200")
+    wait_until(lambda: held() == 0)
+    assert ask(300_000).status_code == 200
+    assert ask(2_000_000).status_code == 200, "a body alone is bounded by max_body_bytes only"
+    assert server.stop() == 0
