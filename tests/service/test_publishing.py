@@ -3,12 +3,20 @@
 from pathlib import Path
 
 import pytest
-from tiny_encoders import write_bundle, write_connector
+import torch
+from tiny_encoders import DIMS, write_bundle, write_connector
+from torch.nn import functional as F
+from typer.testing import CliRunner
 
+from connectors.bundle import load_bundle
 from connectors.errors import ConfigError, FingerprintMismatch, IntegrityError
+from service.cli import publish_trained
 from service.connector_store import Active, ConnectorStore, check_encoders
 from service.errors import NotFound, ServiceError
 from service.publishing import DataDirectory, RunningService, former_of, target_of
+from service.serving import fingerprints_of
+from training.commands import app
+from training.feature_set import EncoderReference, write_feature_set
 
 
 @pytest.fixture
@@ -104,3 +112,45 @@ def test_a_damaged_release_is_named_and_the_others_are_listed(store: ConnectorSt
     (tmp_path / "data/connectors/active.json").write_text("[]")
     with pytest.raises(IntegrityError, match=r"active\.json"):
         store.active()
+
+
+RECIPE = """
+method = "exmcr"
+base = "clip"
+leaf = "clap"
+overlap = "text"
+[features]
+"clip/text" = "clip-text"
+"clap/text" = "clap-text"
+"clip/image" = "clip-image"
+"clap/audio" = "clap-audio"
+[projector]
+hidden = 16
+[optim]
+epochs = 1
+batch_size = 64
+"""
+
+
+def test_what_isthmus_train_made_is_published_at_once(bundle: Path, tmp_path: Path) -> None:
+    encoders, random = fingerprints_of(load_bundle(bundle)), torch.Generator().manual_seed(0)
+    for space, modality in (("clip", "text"), ("clap", "text"), ("clip", "image"), ("clap", "audio")):
+        write_feature_set(
+            tmp_path / f"{space}-{modality}",
+            space=space,
+            modality=modality,
+            encoder=EncoderReference(name=f"tiny/{space}", fingerprint=encoders[space]),
+            vectors=F.normalize(torch.randn(200, DIMS[space], generator=random), dim=1),
+            items=[{"id": f"{modality}-{row}", "text": f"item {row}"} for row in range(200)],
+        )
+    (tmp_path / "recipe.toml").write_text(RECIPE)
+    target = target_of(str(tmp_path / "data"))
+    before = target.listing()["active"]
+    arguments = ["train", str(tmp_path / "recipe.toml"), "--output", str(tmp_path / "made")]
+    ended = CliRunner().invoke(app, [*arguments, "--publish", str(tmp_path / "data")], obj=publish_trained)
+    assert ended.exit_code == 0, ended.output
+    [published] = [each for each in target.listing()["available"] if each["origin"] == "published"]
+    assert published["version"] in ended.output
+    assert target.listing()["active"] == before, "published, and not active before it is asked for"
+    target.activate(published["version"], shown)
+    assert target.listing()["active"] == published["version"]

@@ -1,5 +1,6 @@
 """Vectors kept as int8 copies and on the disk: what is found stays the same, and what cannot is refused."""
 
+import json
 import time
 from pathlib import Path
 
@@ -72,6 +73,22 @@ def test_whatever_the_storage_the_nearest_are_found(tmp_path: Path, quantize: bo
         [hit] = index.search("b", VECTORS[3], 1, with_vectors=True)
         np.testing.assert_allclose(hit.point.unified, VECTORS[3], atol=1e-6)  # the original, not its copy
         assert hit.cosine == pytest.approx(1, abs=1e-5)
+
+
+def test_native_vectors_are_on_the_disk_without_a_graph(tmp_path: Path) -> None:
+    with opened(tmp_path, VectorStorage()) as index:
+        fill(index)
+        optimise(index)
+        [point] = index.get("b", ["3"], with_vectors=True)
+        np.testing.assert_allclose(point.native, np.eye(8)[0], atol=1e-6)
+    segments = [json.loads(each.read_text()) for each in tmp_path.rglob("segment.json")]
+    vectors = [each["config"]["vector_data"] for each in segments]
+    graphs = [each["unified"]["index"] for each in vectors]
+    assert any(each["type"] == "hnsw" and each["options"]["m"] > 0 for each in graphs)
+    for native in (each["native.clip"] for each in vectors):
+        assert native["storage_type"] in ("Mmap", "ChunkedMmap"), "read from the disk, not kept in memory"
+        assert native["index"]["type"] == "plain" or native["index"]["options"]["m"] == 0
+        assert native["quantization_config"] is None
 
 
 def test_another_storage_is_taken_on_by_the_next_optimisation_which_it_calls_for(tmp_path: Path) -> None:
