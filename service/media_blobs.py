@@ -135,8 +135,13 @@ class RemoteBlobs:
     def write(self, name: str, data: bytes) -> None:
         """Keep a file; object stores put it whole or not at all."""
         path = self._path(name)
-        self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
-        self._files.pipe_file(path, data)
+        try:
+            self._files.pipe_file(path, data)
+        except (
+            FileNotFoundError
+        ):  # object stores have no folders, and to ask for one takes as long as to write
+            self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
+            self._files.pipe_file(path, data)
 
     def read(self, name: str) -> bytes | None:
         """A file's bytes, None where there is none."""
@@ -164,10 +169,11 @@ class RemoteBlobs:
         self._local.delete(name)
         with self._lock:
             self._copies.delete(name)
-        try:
-            self._files.rm_file(self._path(name))
-        except FileNotFoundError:
+        path = self._path(name)
+        if not self._files.exists(path):  # S3 deletes what is not there as gladly as what is
             return False
+        with suppress(FileNotFoundError):  # another service's deletion came between
+            self._files.rm_file(path)
         return True
 
     def names(self, prefix: str) -> Iterator[str]:

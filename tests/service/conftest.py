@@ -4,9 +4,11 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import fsspec
 import httpx
 import pytest
 import tiny_encoders
+from object_store import ObjectStore
 from server_process import ServerProcess, StartServer
 
 
@@ -22,6 +24,18 @@ def server(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     server.wait_ready()
     yield server
     assert server.stop() == 0
+
+
+@pytest.fixture(scope="session")
+def object_store() -> Iterator[ObjectStore]:
+    """An object store that this process and those it starts find by their environment."""
+    store = ObjectStore()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in store.environment.items():
+            patch.setenv(name, value)
+        patch.setitem(fsspec.config.conf, "s3", {"endpoint_url": store.url})
+        yield store
+    store.stop()
 
 
 @pytest.fixture

@@ -166,5 +166,7 @@ def test_a_service_killed_while_it_deletes_collections_loses_nothing(
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_a_service_that_is_killed_many_times_loses_nothing(tiny_bundle: Path, tmp_path: Path) -> None:
-    kill_while_optimising(tiny_bundle, tmp_path / "optimising", 25)
-    kill_while_deleting(tiny_bundle, tmp_path / "deleting", 25)
+    for kill_often in (kill_while_optimising, kill_while_deleting):
+        folder = tmp_path / kill_often.__name__
+        folder.mkdir()
+        kill_often(tiny_bundle, folder, 25)

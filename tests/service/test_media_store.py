@@ -30,10 +30,13 @@ DATA = b"a small file"
 KEY = hashlib.sha256(DATA).hexdigest()
 
 
-@pytest.fixture(params=["folder", "remote"])
+@pytest.fixture(params=["folder", "remote", "s3"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> MediaStore:
     if request.param == "folder":
         return MediaStore.open(tmp_path)
+    if request.param == "s3":
+        bucket = request.getfixturevalue("object_store").bucket()
+        return MediaStore.open(tmp_path, f"s3://{bucket}/prefix")
     memory = fsspec.filesystem("memory")
     if memory.exists("/bucket"):
         memory.rm("/bucket", recursive=True)
