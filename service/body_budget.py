@@ -1,11 +1,14 @@
 """How many bytes of request bodies the service holds in memory at once, over all requests.
 
 Bodies are read before anybody knows what is in them, so the bound of each request alone would let a few dozen
-large ones fill the memory. Files of a form are not counted: the larger ones are on the disk.
+large ones fill the memory. Small ones are not counted: clients that send a large one slowly keep nobody out
+who has little to say.
 """
 
 from service.errors import Overloaded
 
+SMALL_BYTES = 256 * 1024
+"""A body up to this size is not counted."""
 RETRY_SECONDS = 2
 """When one turned away should come again: how long others take to send theirs is not known."""
 
@@ -18,8 +21,8 @@ class BodyBudget:
         self._most = most
 
     def check(self, size: int) -> None:
-        """Raise `Overloaded` where so many bytes more are too many; a body alone never is."""
-        if self.held and self.held + size > self._most:
+        """Raise `Overloaded` where a body of this size does not fit beside the others; alone it does."""
+        if size > SMALL_BYTES and self.held and self.held + size > self._most:
             raise Overloaded(
                 f"other requests' bodies have {self.held:,} bytes; {size:,} more would pass "
                 f"{self._most:,} (ISTHMUS_BODY_BYTES); try again in {RETRY_SECONDS} s",
@@ -32,18 +35,20 @@ class Share:
 
     def __init__(self, budget: BodyBudget) -> None:
         self._budget = budget
-        self._bytes = 0
+        self._held = 0
 
-    def take(self, size: int) -> None:
-        """Hold so many bytes more. Raises `Overloaded`, and then does not."""
-        self._budget.held -= self._bytes
+    def hold(self, received: int) -> None:
+        """Hold so many bytes, all that was received. Raises `Overloaded`, and then holds what it did."""
+        if received <= SMALL_BYTES:
+            return
+        self._budget.held -= self._held
         try:
-            self._budget.check(self._bytes + size)
-            self._bytes += size
+            self._budget.check(received)
+            self._held = received
         finally:
-            self._budget.held += self._bytes
+            self._budget.held += self._held
 
     def give_back(self) -> None:
         """Hold nothing any more."""
-        self._budget.held -= self._bytes
-        self._bytes = 0
+        self._budget.held -= self._held
+        self._held = 0

@@ -4,8 +4,10 @@ What nobody expected is answered here too, with a 500 that has the same headers.
 middleware. It is plain ASGI: it never buffers a body and costs microseconds.
 """
 
+import asyncio
 import logging
 import time
+from collections.abc import Callable
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -13,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.body_budget import BodyBudget, Share
 from service.door import PATHS, Door
 from service.error_replies import error_body, framework_body, status_of
-from service.errors import Overloaded, RequestTooLarge
+from service.errors import BodyStalled, Overloaded, RequestTooLarge
 from service.json_reply import JsonReply
 from service.metrics import Metrics
 from service.request_context import RequestContext, open_context
@@ -24,6 +26,9 @@ failures = logging.getLogger("isthmus")
 
 UPLOADS = "/jobs/ingest"
 """The path whose bodies may be as large as archives are."""
+
+STALL_SECONDS = 30.0
+"""How long a client may send nothing of a body that it has begun."""
 
 STAGES = ("queue", "decode", "inference", "index")
 
@@ -60,7 +65,9 @@ class Envelope:
         try:
             refused, receive = await self._door.look(scope, receive)
             if refused is None:
-                await self._app(scope, self._bounded(scope, headers, receive, share), send_with_headers)
+                await self._app(
+                    scope, self._bounded(scope, headers, receive, share, lambda: begun), send_with_headers
+                )
             else:
                 await self._turn_away(refused, context)(scope, receive, send_with_headers)
         except Exception as error:
@@ -72,32 +79,44 @@ class Envelope:
             share.give_back()
             self._observe(scope, context, status)
 
-    def _bounded(self, scope: Scope, headers: Headers, receive: Receive, share: Share) -> Receive:
+    def _bounded(
+        self, scope: Scope, headers: Headers, receive: Receive, share: Share, begun: Callable[[], bool]
+    ) -> Receive:
         """`receive`, raising `RequestTooLarge` as soon as the body is known to pass the limit.
 
-        Raises `Overloaded` as soon as it would not fit beside those of other requests.
+        Raises `Overloaded` as soon as it would not fit beside those of other requests, and `BodyStalled`
+        where nothing of it comes for `STALL_SECONDS`; none of them once the reply has `begun`.
         """
         setting, limit = self._body_limit
-        spooled = headers.get("content-type", "").startswith("multipart/")  # it is not held in memory
-        if spooled:
-            setting, limit = self._upload_limits.get(scope["path"], self._body_limit)
+        counted = True
+        if headers.get("content-type", "").startswith("multipart/") and scope["path"] in self._upload_limits:
+            setting, limit = self._upload_limits[scope["path"]]
+            counted = False  # archives are spooled to the disk
         declared = headers.get("content-length", "")
         length = int(declared) if declared.isdecimal() else 0
-        received = 0
+        received, complete = 0, False
 
         async def bounded() -> Message:
-            nonlocal received
+            nonlocal received, complete
+            if complete or begun():
+                return await receive()
             if length > limit:
                 raise _too_large(length, limit, setting)
-            if length and not received and not spooled:
+            if counted and not received:
                 self._bodies.check(length)
-            message = await receive()
-            size = len(message.get("body", b""))
-            received += size
+            try:
+                async with asyncio.timeout(STALL_SECONDS):
+                    message = await receive()
+            except TimeoutError:
+                raise BodyStalled(
+                    f"nothing more of the body came for {STALL_SECONDS:.0f} s, after {received:,} bytes"
+                ) from None
+            received += len(message.get("body", b""))
+            complete = not message.get("more_body", False)
             if received > limit:
                 raise _too_large(received, limit, setting)
-            if size and not spooled:
-                share.take(size)
+            if counted:
+                share.hold(received)
             return message
 
         return bounded

@@ -18,6 +18,7 @@ from connectors.errors import (
 )
 from service.errors import (
     BatchFailed,
+    BodyStalled,
     ConnectorUnfit,
     DeadlineExceeded,
     IndexUnavailable,
@@ -52,6 +53,7 @@ STATUS: Mapping[type[IsthmusError], int] = {
     Unavailable: 503,
     IndexUnavailable: 503,
     MediaStoreUnavailable: 503,
+    BodyStalled: 408,
     DeadlineExceeded: 504,
 }
 """Status of each class; a subclass has its parent's, and everything else is 500."""

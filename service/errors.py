@@ -7,7 +7,8 @@ IsthmusError (connectors/errors.py)
     ├── NotAcceptable        it asks for a kind of reply that cannot be given
     ├── NotFound             it names something that is not there
     ├── RequestTooLarge      its body passes the limit
-    ├── Overloaded           the queue is full; says when to come back
+    ├── BodyStalled          the client stopped in the midst of its body
+    ├── Overloaded           there is no room for it now; says when to come back
     ├── Unavailable          the service is loading or draining
     ├── DeadlineExceeded     it was not done in the time the client gave it
     ├── EncoderFailed        an encoder failed on an item it was given
@@ -63,8 +64,14 @@ class RequestTooLarge(ServiceError):
     code = "request_too_large"
 
 
+class BodyStalled(ServiceError):
+    """A client began to send a body and stopped."""
+
+    code = "body_stalled"
+
+
 class Overloaded(ServiceError):
-    """The queue is full. `retry_after` is the time, in seconds, it is expected to take to empty."""
+    """There is no room, in a queue or for a body; in `retry_after` seconds there is expected to be some."""
 
     code = "overloaded"
 

@@ -219,9 +219,9 @@ class EdgeEngine:
         """End a generation's process; the next call starts another."""
         self._shard(name).rest()
 
-    def settle(self, name: str, given_up: Callable[[], bool] = never) -> None:
-        """Optimise a generation if enough of it is not indexed; return when that is done, or `given_up`."""
-        self._optimizer.settle(self._shard(name), given_up)
+    def settle(self, name: str, given_up: Callable[[], bool] = never) -> bool:
+        """Optimise a generation if enough of it is not indexed; False where that was `given_up`."""
+        return self._optimizer.settle(self._shard(name), given_up)
 
     def copy(self, name: str, target: Path) -> None:
         """Copy a generation's shard as of one moment; reads and writes go on."""

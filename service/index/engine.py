@@ -134,10 +134,10 @@ class Engine(Protocol):
     def usage(self, name: str) -> Usage:
         """How far the records are indexed."""
 
-    def settle(self, name: str, given_up: Callable[[], bool] = never) -> None:
+    def settle(self, name: str, given_up: Callable[[], bool] = never) -> bool:
         """Index a generation's records now as far as it would be done by itself, and return then.
 
-        Once `given_up` says so it returns soon, and leaves the rest to be done by itself.
+        False, soon, once `given_up` said so: what is left is done by itself.
         """
 
     def rest(self, name: str) -> None:

@@ -254,13 +254,14 @@ class QdrantEngine:
     def rest(self, name: str) -> None:
         """Nothing: a server sees to its memory itself."""
 
-    def settle(self, name: str, given_up: Callable[[], bool] = never) -> None:
-        """Wait until a server has indexed the records, or `given_up`; local mode has nothing to index."""
+    def settle(self, name: str, given_up: Callable[[], bool] = never) -> bool:
+        """Wait until a server has indexed the records; False once `given_up`. Local mode indexes nothing."""
         deadline = time.monotonic() + SETTLE_SECONDS
         while not self._local and self.usage(name).optimizing and time.monotonic() < deadline:
             if given_up():
-                return
+                return False
             time.sleep(0.5)
+        return True
 
     @contextmanager
     def _calling(self) -> Iterator[None]:

@@ -87,20 +87,23 @@ class Refresh:
                         raise
                     self._forget(collection)  # deleted meanwhile
 
-    def settle(self, given_up: Callable[[], bool] = never) -> None:
+    def settle(self, given_up: Callable[[], bool] = never) -> bool:
         """Have the new generations indexed, so that searches are as fast in them as before.
 
-        Once `given_up` says so it returns soon, and may be called anew.
+        False, soon, once `given_up` said so: to be called anew before `switch`.
         """
         for copy in list(self._copies.values()):
-            if self._still_reads(copy) and not given_up():
-                try:
-                    self._index.engine.settle(copy.target.name, given_up)
-                    for _ in copy.draw_near(self._project, self.tally):
-                        pass
-                except IndexUnavailable:
-                    if self._still_reads(copy):
-                        raise  # else the collection was deleted meanwhile
+            if not self._still_reads(copy):
+                continue
+            try:
+                if not self._index.engine.settle(copy.target.name, given_up):
+                    return False
+                for _ in copy.draw_near(self._project, self.tally):
+                    pass
+            except IndexUnavailable:
+                if self._still_reads(copy):
+                    raise  # else the collection was deleted meanwhile
+        return True
 
     def switch(self) -> bool:
         """Let every collection read its new generation, all at once; False where one came meanwhile.

@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 
 LOOK_SECONDS = 0.2
-"""How often a process that optimises is looked after."""
+"""How often somebody who waits for an optimisation is asked whether it is given up."""
 
 
 @dataclass(frozen=True)
@@ -83,19 +83,40 @@ class ShardOptimizer:
             building.kill()
         self._thread.join()
 
-    def run(self, shard: Shard, given_up: Callable[[], bool] = never) -> None:
-        """Optimise a shard now.
+    def run(self, shard: Shard) -> None:
+        """Optimise a shard now. Raises `IndexUnavailable` or `OSError`, and leaves it as it was."""
+        with self._one:
+            self._run(shard, _Latch(never))
 
-        Raises `IndexUnavailable` or `OSError`, and leaves it as it was; so it does, soon, once `given_up`.
+    def settle(self, shard: Shard, given_up: Callable[[], bool] = never) -> bool:
+        """Optimise a shard now where enough of it is not indexed, however lately it was written to.
+
+        False, soon, once `given_up` said so: the shard is as it was. Raises as `run` does.
         """
-        with self._one, shard.optimizing:
+        latch = _Latch(given_up)
+        while not self._one.acquire(timeout=LOOK_SECONDS):
+            if latch.asks():
+                return False
+        try:
+            if shard.unindexed() >= self._settings.after:
+                self._run(shard, latch)
+        except IndexUnavailable:
+            if not latch.given_up:
+                raise
+            return False
+        finally:
+            self._one.release()
+        return True
+
+    def _run(self, shard: Shard, latch: "_Latch") -> None:
+        with shard.optimizing:
             self._building = copy = self._spawn(None, shard.generation, 10)
             kept = False
             try:
+                self._check_wanted(latch)
                 shard.copy_and_note(copy.path)
-                if self._stop.is_set():
-                    raise IndexUnavailable("the index is closing")
-                with _killed_once(given_up, copy):
+                self._check_wanted(latch)
+                with latch.killing(copy):
                     copy.call({"ask": "optimize"}, seconds=None)
                 copy.close()
                 sync_tree(copy.path)
@@ -113,18 +134,9 @@ class ShardOptimizer:
                         building.kill()
                     shutil.rmtree(copy.path, ignore_errors=True)
 
-    def settle(self, shard: Shard, given_up: Callable[[], bool] = never) -> None:
-        """Optimise a shard now where enough of it is not indexed, however lately it was written to.
-
-        Raises as `run` does, but for what `given_up` called for.
-        """
-        if shard.unindexed() < self._settings.after:
-            return
-        try:
-            self.run(shard, given_up)
-        except IndexUnavailable:
-            if not given_up():
-                raise
+    def _check_wanted(self, latch: "_Latch") -> None:
+        if self._stop.is_set() or latch.asks():
+            raise IndexUnavailable("the index is closing, or nobody waits for this any more")
 
     def _watch(self) -> None:
         while not self._stop.wait(self._settings.tick_seconds):
@@ -153,21 +165,36 @@ class ShardOptimizer:
         return bool(waiting >= (enough if idle else enough * self._settings.patience))
 
 
-@contextmanager
-def _killed_once(given_up: Callable[[], bool], process: ShardProcess) -> Iterator[None]:
-    """Within it a process, whatever it is at, is killed once `given_up` says so."""
-    over = threading.Event()
+class _Latch:
+    """Asks whether an optimisation is given up, and goes by the first yes, though it may be taken back."""
 
-    def watch() -> None:
-        while not over.wait(LOOK_SECONDS):
-            if given_up():
-                process.kill()
-                return
+    def __init__(self, asked: Callable[[], bool]) -> None:
+        self.given_up = False
+        self._asked = asked
 
-    watcher = threading.Thread(target=watch, name="index-optimizer-watch", daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        over.set()
-        watcher.join()
+    def asks(self) -> bool:
+        """Whether it is given up, now or since before."""
+        self.given_up = self.given_up or self._asked()
+        return self.given_up
+
+    @contextmanager
+    def killing(self, process: ShardProcess) -> Iterator[None]:
+        """Within it a process, whatever it is at, is killed once it is given up."""
+        if self._asked is never:
+            yield
+            return
+        over = threading.Event()
+
+        def watch() -> None:
+            while not over.wait(LOOK_SECONDS):
+                if self.asks():
+                    process.kill()
+                    return
+
+        watcher = threading.Thread(target=watch, name="index-optimizer-watch", daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            over.set()
+            watcher.join()

@@ -170,6 +170,8 @@ class ShardProcess:
                 },
                 start_new_session=True,  # Ctrl-C is for the parent, which then closes this
             )
+        if self._closed:  # killed when there was no child yet
+            self._child.kill()
         if self._nice:
             os.setpriority(os.PRIO_PROCESS, self._child.pid, self._nice)
         self._connection = Connection(ours.detach())

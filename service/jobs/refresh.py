@@ -54,8 +54,10 @@ class RefreshJob:
             await work.report(done=0, total=await self._in_thread(refresh.total))
             while True:
                 await self._bring_over(work, refresh)
-                await self._in_thread(partial(refresh.settle, lambda: work.interrupted))
+                settled = await self._in_thread(partial(refresh.settle, lambda: work.interrupted))
                 work.check()
+                if not settled:
+                    continue  # paused, and resumed before it came to that
                 async with runtime.switching:
                     if await self._in_thread(refresh.switch):
                         runtime.engine.adopt(space)

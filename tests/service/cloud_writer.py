@@ -19,7 +19,8 @@ class CloudWriter:
         self.there: set[str] = set()
         self.unsure: set[str] = set()
         self.captions: dict[str, str] = {}
-        self._choose = random.Random(seed)
+        self._random = random.Random(seed)
+        self.choose = self._random.choice
         self._next = 0
 
     def put(self, client: httpx.Client, count: int) -> None:
@@ -37,7 +38,7 @@ class CloudWriter:
 
     def delete(self, client: httpx.Client) -> None:
         """Delete one of those that are there."""
-        name = self._choose.choice(sorted(self.there))
+        name = self.choose(sorted(self.there))
         self.unsure.add(name)
         self.captions.pop(name, None)
         assert client.delete(f"/points/{name.replace('/', '%2F')}").status_code == 200
@@ -46,9 +47,9 @@ class CloudWriter:
 
     def describe(self, client: httpx.Client) -> None:
         """Give one of those that are there another caption."""
-        name = self._choose.choice(sorted(self.there))
+        name = self.choose(sorted(self.there))
         self.captions.pop(name, None)
-        caption = f"caption {self._choose.random()}"
+        caption = f"caption {self._random.random()}"
         reply = client.patch(f"/points/{name.replace('/', '%2F')}", json={"caption": caption})
         assert reply.status_code == 200, reply.text
         self.captions[name] = caption
@@ -57,7 +58,7 @@ class CloudWriter:
         try:
             with httpx.Client(base_url=url, timeout=PATIENCE) as client:
                 while True:
-                    self._choose.choice([self.delete, self.describe, lambda c: self.put(c, AT_ONCE)])(client)
+                    self.choose([self.delete, self.describe, lambda c: self.put(c, AT_ONCE)])(client)
         except httpx.TransportError:
             return  # killed
         except BaseException as error:
@@ -95,7 +96,7 @@ def check(server: ServerProcess, writer: CloudWriter, expected: Expected) -> str
     for name, caption in writer.captions.items():
         assert points[name].get("caption") == caption
     expected.check({name: point["vector"] for name, point in points.items()}, active)
-    number = int(random.choice(sorted(points)).partition("/")[2])
+    number = int(writer.choose(sorted(points)).partition("/")[2])
     files = {"files": ("c.npy", cloud(number, 40))}
     hit = server.client.post("/search", files=files, data={"params": '{"limit": 1}'}).json()["hits"][0]
     assert hit["id"] == f"cloud/{number}" and hit["cosine"] == pytest.approx(1, abs=1e-4)

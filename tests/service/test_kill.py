@@ -129,7 +129,9 @@ def kill_while_optimising(bundle: Path, folder: Path, rounds: int) -> None:
             assert time.monotonic() < deadline, server.log()
             time.sleep(0.05)
         check(server, writer, expected)
+        wait(False, server)
         assert server.stop() == 0
+        assert len(list((server.data_dir / "index/shards").iterdir())) == 1, "a half-made copy is left"
     finally:
         server.stop(signal.SIGKILL)
 
@@ -153,10 +155,12 @@ def kill_while_deleting(bundle: Path, folder: Path, rounds: int) -> None:
         server.stop(signal.SIGKILL)
 
 
+@pytest.mark.timeout(1200)
 def test_a_service_killed_while_it_optimises_loses_nothing(tiny_bundle: Path, tmp_path: Path) -> None:
     kill_while_optimising(tiny_bundle, tmp_path, 2)
 
 
+@pytest.mark.timeout(1200)
 def test_a_service_killed_while_it_deletes_collections_loses_nothing(
     tiny_bundle: Path, tmp_path: Path
 ) -> None:

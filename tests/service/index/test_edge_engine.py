@@ -314,14 +314,18 @@ def test_settling_that_is_given_up_ends_at_once_and_loses_nothing(tmp_path: Path
         name, begun = index.engine.current()["birds"].name, threading.Event()
 
         def given_up() -> bool:
-            if index.engine._optimizer._building is not None:
-                begun.set()
-            return begun.is_set()
+            """As soon as it has begun, and only once: the job is resumed at once."""
+            if index.engine._optimizer._building is None or begun.is_set():
+                return False
+            begun.set()
+            return True
 
-        index.engine.settle(name, given_up)
+        assert index.engine.settle(name, given_up) is False
         assert index.stats("birds").indexed == 0 and index.count("birds") == 2_500
         assert len(list((tmp_path / "shards").iterdir())) == 1, "the copy is gone"
-        index.engine.settle(name)
+        with index.engine._optimizer._one:  # another shard is being optimised
+            assert index.engine.settle(name, lambda: True) is False
+        assert index.engine.settle(name) is True
         assert index.stats("birds").indexed == 2_500
 
 
