@@ -23,8 +23,9 @@ from connectors.modality import Modality
 from connectors.precision import warm_up
 from connectors.space import UnifiedSpace
 from service.connector_store import ConnectorStore
+from service.engine.cores import available_cores
 from service.engine.engine import Copies, Engine
-from service.engine.replicas import devices_meant
+from service.engine.replicas import devices_meant, lanes_on_cpu
 from service.errors import Overloaded, Unavailable
 from service.index.errors import CollectionConflict
 from service.index.opening import open_configured
@@ -159,6 +160,9 @@ class Runtime:
             for encoders in (space.encoders, *(each for _, each in copies)):
                 for encoder in encoders.values():
                     await _apart(partial(warm_up, encoder))
+            if settings.device == "auto" and first == "cpu" and not settings.compiled:
+                lanes = lanes_on_cpu(space.encoders.values(), available_cores())
+                copies += [(first, space.encoders)] * (lanes - 1)
             settings.data_dir.mkdir(parents=True, exist_ok=True)
             folder = settings.data_dir / "connectors"
             self._connectors = await asyncio.to_thread(ConnectorStore, folder, settings.bundle)

@@ -25,8 +25,9 @@ class Settings(BaseSettings):
     connectors: str | None = Field(None, description="Connector set of the bundle; its default if unset")
     device: str = Field(
         "auto",
-        description="Where the encoders run: auto (every GPU, else the CPU), cpu, cuda:1, or a copy on each "
-        "of several: cuda:0,cuda:1; cpu,cpu on a machine of two sockets",
+        description="Where the encoders run: auto (every GPU, else the CPU, where small encoders embed a "
+        "batch on each core), cpu (one batch on all cores), cuda:1, or a copy on each of several: "
+        "cuda:0,cuda:1; cpu,cpu on a machine of two sockets",
     )
     dtype: str | None = Field(
         None, description="auto, float32, bfloat16, float16 (CUDA) or int8 (CPU); the bundle's own if unset"

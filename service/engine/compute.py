@@ -1,4 +1,4 @@
-"""The thread that computes for every encoder on the CPU: one, or one for each copy of the encoders.
+"""The thread that computes for every encoder on the CPU: one, or one a copy of the encoders, or a lane.
 
 A thread for which torch computes on several cores has helper threads of its own. As soon as there are more of
 those than cores, OpenMP sends them to sleep at every step, and two cores are slower than one: so all encoders

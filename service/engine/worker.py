@@ -7,6 +7,7 @@ blame fails alone; one that does not fit in memory is halved; a thread that dies
 
 import asyncio
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
@@ -179,9 +180,17 @@ class EncoderWorker:
     def _take(self, index: int) -> list[Job]:
         """The next batch; for the moment it can run, and no sooner: what comes until then goes with it."""
         with self._ready:
-            self._running[index] = next_batch(self._queue, self._memory_rows, self._rows_in_time())
+            most = min(self._memory_rows, self._fair_share(index))
+            self._running[index] = next_batch(self._queue, most, self._rows_in_time())
             self._begun[index] = time.perf_counter()
             return self._running[index]
+
+    def _fair_share(self, index: int) -> int:
+        """Of what waits, how much one lane may take: on the CPU it leaves the idle ones theirs."""
+        if self._replicas[index].compute is None:  # a GPU does a large batch in the time of a small one
+            return self._max_rows
+        idle = sum(not jobs for jobs in self._running)
+        return max(1, math.ceil(len(self._queue) / max(1, idle)))
 
     def _rows_in_time(self) -> dict[Modality, int]:
         """Rows of each modality that, at the speed measured, are done within the time aimed at."""

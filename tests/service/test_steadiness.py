@@ -43,6 +43,7 @@ def gated_server(
         "ISTHMUS_QUEUE_ITEMS": QUEUE_ITEMS,
         "ISTHMUS_REQUEST_TIMEOUT": 10 * PATIENCE,
         "ISTHMUS_DRAIN_SECONDS": PATIENCE,
+        "ISTHMUS_DEVICE": "cpu",  # one batch at a time
         "TINY_ROW_SECONDS": ROW_SECONDS,
         GATES: gates,
     }

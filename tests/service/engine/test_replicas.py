@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 import pytest
+import torch
 from tiny_encoders import GATES, Gate
 
 from connectors.bundle import load_bundle, load_encoders
@@ -15,7 +16,7 @@ from service.engine.compute import shares
 from service.engine.embedding import Embedding
 from service.engine.engine import Engine
 from service.engine.media_input import MediaInput
-from service.engine.replicas import devices_meant
+from service.engine.replicas import devices_meant, lanes_on_cpu
 from service.errors import EncoderFailed
 from service.metrics import Metrics
 from service.settings import Settings
@@ -73,6 +74,34 @@ def test_every_copy_gives_the_same_vectors(tiny_bundle: Path) -> None:
     for each, vector in zip(with_two_copies(tiny_bundle, work), expected, strict=True):
         assert isinstance(each, Embedding)
         np.testing.assert_allclose(each.vectors.unified, vector, atol=1e-5)
+
+
+def test_lanes_share_the_encoders_of_the_compact_bundle_and_what_waits() -> None:
+    space, texts = load_bundle("compact"), [f"a dog and {i} cats" for i in range(400)]
+
+    async def work() -> list[Embedding | IsthmusError]:
+        copies = [("cpu", space.encoders)] * 2
+        engine = await Engine.start(space, Settings(max_batch=8), Metrics(), copies)
+        used = set[int]()
+        take = engine.workers["clip"]._take
+        engine.workers["clip"]._take = lambda index: used.add(index) or take(index)
+        try:
+            found = await engine.embed([text(each) for each in texts], 60.0)
+        finally:
+            await engine.close()
+        assert used == {0, 1, 2}
+        return found
+
+    for each, vector in zip(asyncio.run(work()), space.embed("text", texts), strict=True):
+        assert isinstance(each, Embedding)
+        np.testing.assert_allclose(each.vectors.unified, vector, atol=1e-5)
+
+
+def test_small_encoders_get_a_lane_a_core_and_large_ones_one() -> None:
+    small = list(load_bundle("compact").encoders.values())
+    assert [lanes_on_cpu(small, cores) for cores in (1, 2, 64)] == [1, 2, 8]
+    large = torch.nn.Linear(5_000, 5_000, device="meta")
+    assert lanes_on_cpu([*small, large], 64) == 1
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
