@@ -20,11 +20,15 @@ class BodyBudget:
         self.held = 0
         self._most = most
 
-    def check(self, size: int) -> None:
-        """Raise `Overloaded` where a body of this size does not fit beside the others; alone it does."""
-        if size > SMALL_BYTES and self.held and self.held + size > self._most:
+    def check(self, size: int, own: int = 0) -> None:
+        """Raise `Overloaded` where a body of this size, `own` of it held, does not fit beside the others.
+
+        Alone it always does.
+        """
+        others = self.held - own
+        if size > SMALL_BYTES and others and others + size > self._most:
             raise Overloaded(
-                f"other requests' bodies have {self.held:,} bytes; {size:,} more would pass "
+                f"other requests' bodies have {others:,} bytes; {size:,} more would pass "
                 f"{self._most:,} (ISTHMUS_BODY_BYTES); try again in {RETRY_SECONDS} s",
                 RETRY_SECONDS,
             )
@@ -41,12 +45,9 @@ class Share:
         """Hold so many bytes, all that was received. Raises `Overloaded`, and then holds what it did."""
         if received <= SMALL_BYTES:
             return
-        self._budget.held -= self._held
-        try:
-            self._budget.check(received)
-            self._held = received
-        finally:
-            self._budget.held += self._held
+        self._budget.check(received, self._held)
+        self._budget.held += received - self._held
+        self._held = received
 
     def give_back(self) -> None:
         """Hold nothing any more."""

@@ -137,9 +137,8 @@ class RemoteBlobs:
         path = self._path(name)
         try:
             self._files.pipe_file(path, data)
-        except (
-            FileNotFoundError
-        ):  # object stores have no folders, and to ask for one takes as long as to write
+        except FileNotFoundError:
+            # Only now: object stores have no folders, and to ask for one takes as long as to write.
             self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
             self._files.pipe_file(path, data)
 

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from media_files import cloud
 from refreshing import Expected
-from server_process import PATIENCE, ServerProcess
+from server_process import ServerProcess
 
 AT_ONCE = 4
 
@@ -54,15 +54,9 @@ class CloudWriter:
         assert reply.status_code == 200, reply.text
         self.captions[name] = caption
 
-    def write_until_killed(self, url: str, failures: list[BaseException]) -> None:
-        try:
-            with httpx.Client(base_url=url, timeout=PATIENCE) as client:
-                while True:
-                    self.choose([self.delete, self.describe, lambda c: self.put(c, AT_ONCE)])(client)
-        except httpx.TransportError:
-            return  # killed
-        except BaseException as error:
-            failures.append(error)
+    def change(self, client: httpx.Client) -> None:
+        """Write some clouds, delete one or describe one."""
+        self.choose([self.delete, self.describe, lambda c: self.put(c, AT_ONCE)])(client)
 
     def settle(self, found: set[str]) -> None:
         """Check what is there against what was acknowledged; what was unsure is known now."""

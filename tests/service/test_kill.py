@@ -5,13 +5,13 @@
 
 import random
 import signal
-import threading
 import time
 from pathlib import Path
 
 import httpx
 import pytest
 from cloud_writer import CloudWriter, check
+from killing import killed_under
 from refreshing import Expected
 from server_process import PATIENCE, ServerProcess
 
@@ -52,17 +52,9 @@ class Collections:
         self.unsure[name] -= gone
         self.there[name] -= gone
 
-    def change_until_killed(self, url: str, failures: list[BaseException]) -> None:
-        try:
-            with httpx.Client(base_url=url, timeout=PATIENCE) as client:
-                while True:
-                    self._choose.choice([self.write, self.write, self.delete])(
-                        client, self._choose.choice(NAMES)
-                    )
-        except httpx.TransportError:
-            return  # killed
-        except BaseException as error:
-            failures.append(error)
+    def change(self, client: httpx.Client) -> None:
+        """Write to one of the collections, or delete it."""
+        self._choose.choice([self.write, self.write, self.delete])(client, self._choose.choice(NAMES))
 
     def settle(self, server: ServerProcess) -> None:
         """Check what each collection holds against what was acknowledged; what was unsure is known now."""
@@ -80,15 +72,6 @@ class Collections:
             self.there[name], self.unsure[name] = found, set()
             if not found and name in listed:  # made, and its first write not yet done
                 assert server.client.delete(f"/collections/{name}").status_code == 200
-
-
-def kill(server: ServerProcess, requests: threading.Thread, failures: list[BaseException]) -> None:
-    """Kill the service under its requests, and bring it back."""
-    server.stop(signal.SIGKILL)
-    requests.join()
-    assert not failures, failures
-    server.start()
-    server.wait_ready()
 
 
 def optimising(server: ServerProcess) -> bool:
@@ -113,16 +96,13 @@ def kill_while_optimising(bundle: Path, folder: Path, rounds: int) -> None:
         writer.put(server.client, FIRST)
         seconds = 0.0
         for number in range(rounds + 1):
-            failures: list[BaseException] = []
-            thread = threading.Thread(target=writer.write_until_killed, args=(server.url, failures))
-            thread.start()
-            wait(True, server)
-            if number == 0:
-                began = time.monotonic()
-                wait(False, server)
-                seconds = time.monotonic() - began
-            time.sleep(choose.uniform(0, seconds))
-            kill(server, thread, failures)
+            with killed_under(server, writer.change):
+                wait(True, server)
+                if number == 0:
+                    began = time.monotonic()
+                    wait(False, server)
+                    seconds = time.monotonic() - began
+                time.sleep(choose.uniform(0, seconds))
             check(server, writer, expected)
         deadline = time.monotonic() + PATIENCE
         while server.client.get("/collections/default").json()["indexed"] < FIRST // 2:
@@ -142,11 +122,8 @@ def kill_while_deleting(bundle: Path, folder: Path, rounds: int) -> None:
     try:
         server.wait_ready()
         for _ in range(rounds):
-            failures: list[BaseException] = []
-            thread = threading.Thread(target=collections.change_until_killed, args=(server.url, failures))
-            thread.start()
-            time.sleep(choose.uniform(0.1, 2.0))
-            kill(server, thread, failures)
+            with killed_under(server, collections.change):
+                time.sleep(choose.uniform(0.1, 2.0))
             collections.settle(server)
         kept = {name for name in NAMES if collections.there[name]}
         assert len(list((server.data_dir / "index/shards").iterdir())) == len(kept), "a shard is left"

@@ -2,7 +2,6 @@
 
 import random
 import signal
-import threading
 import time
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from cloud_writer import CloudWriter, check
+from killing import killed_under
 from refreshing import Expected, ended, publish
 from server_process import PATIENCE, ServerProcess
 from tiny_encoders import write_connector
@@ -69,17 +69,10 @@ def kill_rounds(bundle: Path, folder: Path, rounds: int) -> None:
             if server.client.get("/readyz").json()["refresh"] is None:
                 target = choose.choice([each for each in versions if each != active])
                 assert server.client.post(f"/connectors/{target}/activate").status_code == 202
-            failures: list[BaseException] = []
-            thread = threading.Thread(target=writer.write_until_killed, args=(server.url, failures))
-            thread.start()
-            if choose.random() < 0.4:  # not before the switch, for once
-                wait_for_the_switch(server)
-            time.sleep(choose.uniform(0.0, 2.0))
-            server.stop(signal.SIGKILL)
-            thread.join()
-            assert not failures, failures
-            server.start()
-            server.wait_ready()
+            with killed_under(server, writer.change):
+                if choose.random() < 0.4:  # not before the switch, for once
+                    wait_for_the_switch(server)
+                time.sleep(choose.uniform(0.0, 2.0))
             switched.add(check(server, writer, expected))
         for job in server.client.get("/jobs").json()["jobs"]:
             assert ended(server, job["id"])["state"] == "done"
