@@ -5,6 +5,7 @@ the processor. What a request holds is told from the first bytes of its JSON; wh
 on to the operation, whose own admission decides.
 """
 
+import asyncio
 import re
 from collections.abc import Callable, Mapping
 
@@ -15,6 +16,8 @@ from connectors.modality import MODALITIES, Modality
 from service.errors import Overloaded
 from service.request_context import TIMEOUT_HEADER
 
+HOLD_SECONDS = 0.05
+"""How long the door is shut behind the first that is turned away, until all who came meanwhile are told."""
 PATHS = frozenset({"/embed", "/v1/embeddings"})
 PEEK_BYTES = 2048
 FIRST_MEDIA = re.compile(rb'"(text|image|audio|point_cloud|input)"\s*:\s*(?:\[\s*)?"')
@@ -34,6 +37,7 @@ class Door:
     def __init__(self, full: Callable[[], bool], refuse: Refuse) -> None:
         self._full = full
         self._refuse = refuse
+        self._told: asyncio.Event | None = None
 
     async def look(self, scope: Scope, receive: Receive) -> tuple[Overloaded | None, Receive]:
         """Why a request is turned away, or None; and what the rest reads the body from."""
@@ -47,6 +51,22 @@ class Door:
         # Whether its own deadline can be kept is for the operation to say.
         patient = TIMEOUT_HEADER in Headers(scope=scope)
         return self._refuse(NAMES[found[1]], patient), _replaying(first, receive)
+
+    async def hold(self) -> None:
+        """Wait for the moment at which those turned away are told so, all at once.
+
+        Clients that try again at once, whatever Retry-After says, would have the event loop answer nobody
+        else; and between one answer and the next the encoders would have to wait for the interpreter.
+        """
+        if self._told is None:
+            self._told = asyncio.Event()
+            asyncio.get_running_loop().call_later(HOLD_SECONDS, self._tell)
+        await self._told.wait()
+
+    def _tell(self) -> None:
+        if self._told is not None:
+            self._told.set()
+            self._told = None
 
 
 def _replaying(first: Message, receive: Receive) -> Receive:

@@ -69,6 +69,7 @@ class Envelope:
                     scope, self._bounded(scope, headers, receive, share, lambda: begun), send_with_headers
                 )
             else:
+                await self._door.hold()
                 await self._turn_away(refused, context)(scope, receive, send_with_headers)
         except Exception as error:
             if begun:  # half a reply cannot be taken back: the server closes the connection

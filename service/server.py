@@ -5,6 +5,7 @@ what runs end within `drain_seconds`, and closes everything.
 """
 
 import asyncio
+import gc
 import logging
 import signal
 import socket
@@ -50,9 +51,31 @@ class Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """Called ten times a second; true when it is time to stop."""
         if self._greet is not None and self._runtime.phase == "ready":
+            keep_what_is_loaded()
             self._greet()
             self._greet = None
         return self._runtime.phase == "failed" or await super().on_tick(counter)
+
+
+def keep_what_is_loaded() -> None:
+    """Have the garbage collector pass over every object there is by now.
+
+    They are the libraries' and the encoders', and stay until the end. Going through them again and again took
+    a third of the event loop's time, a tenth of a second at a time.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket whose connections send what they have at once.
+
+    asyncio sees to that only for sockets it makes itself; without it a reply waits 40 ms between its head and
+    its body for the client to acknowledge the first.
+    """
+    listener = socket.create_server((host, port), reuse_port=False, backlog=2048)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 def serve(settings: Settings, prepare: Prepare | None = None, welcome: str | None = None) -> int:
@@ -69,7 +92,7 @@ def serve(settings: Settings, prepare: Prepare | None = None, welcome: str | Non
     sys.setswitchinterval(SWITCH_SECONDS)
     app = create_app(settings, prepare)
     runtime: Runtime = app.state.runtime
-    listener = socket.create_server((settings.host, settings.port), reuse_port=False, backlog=2048)
+    listener = listen(settings.host, settings.port)
     host, port = listener.getsockname()[:2]
     url = f"http://{host}:{port}"
     logging.getLogger("isthmus").info("listening on %s", url)
@@ -81,6 +104,9 @@ def serve(settings: Settings, prepare: Prepare | None = None, welcome: str | Non
 
     config = uvicorn.Config(
         app,
+        # uvloop takes the interpreter anew for every event, which keeps it from the encoders' threads: of ten
+        # times too many requests they answered 5 % fewer.
+        loop="asyncio",
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),

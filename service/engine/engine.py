@@ -23,7 +23,6 @@ from connectors.space import UnifiedSpace
 from service.engine.admission import Admission
 from service.engine.batch import Encoded
 from service.engine.cache import CacheKey, VectorCache
-from service.engine.compute import ComputeThread, shares
 from service.engine.cores import available_cores
 from service.engine.decode_pool import DecodePool, Timed
 from service.engine.embedding import Embedding, Stages, Vectors
@@ -31,7 +30,7 @@ from service.engine.flights import Flights
 from service.engine.media_input import MediaInput
 from service.engine.probes import probe_media
 from service.engine.projection import project_anew
-from service.engine.replicas import devices_meant, is_gpu, replicas_of
+from service.engine.replicas import devices_meant, is_gpu, lanes_for, replicas_of
 from service.engine.worker import EncoderWorker, Matrix
 from service.errors import DeadlineExceeded, EncoderFailed, Overloaded
 from service.metrics import Metrics
@@ -81,14 +80,13 @@ class Engine:
         self._supervisor: asyncio.Task[None] | None = None
         self._samples: dict[str, Prepared] = {}
         every = (own, *copies)
-        copies_on_cpu = sum(not is_gpu(device) for device, _ in every)
-        self._computing = [ComputeThread(*share) for share in shares(copies_on_cpu)]
+        self._lanes = lanes_for([encoders for device, encoders in every if not is_gpu(device)])
         served = {space.space_of(modality) for modality in space.modalities}
         self.workers = {
             name: EncoderWorker(
                 name,
                 self._encode,
-                replicas_of([(device, encoders[name]) for device, encoders in every], self._computing),
+                replicas_of([(device, encoders[name]) for device, encoders in every], self._lanes),
                 max_rows=settings.max_batch,
                 batch_seconds=settings.batch_seconds,
                 observe=metrics.batch,
@@ -193,8 +191,7 @@ class Engine:
                 await self._supervisor
         for worker in self.workers.values():
             await asyncio.to_thread(worker.close)
-        for each in self._computing:
-            each.close()
+        self._lanes.close()
         await asyncio.to_thread(self._pool.close)
 
     async def _supervise(self) -> None:

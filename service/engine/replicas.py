@@ -1,20 +1,22 @@
-"""Copies of an encoder, one a device, and where each runs.
+"""Copies of an encoder, and where each of its batches runs.
 
 `devices_meant` says which devices a setting names. Given a copy of an encoder on each of them, `replicas_of`
-gives the `Replica`s that one worker runs side by side: on a GPU two, so that the next batch is prepared and
-copied while one runs; on the sockets of a large machine one on each, with its own cores. Small encoders are
-run side by side without being copied (`lanes_on_cpu`).
+gives the `Replica`s, one for every batch that one worker may have under way: on a GPU two, so that the next
+is prepared and copied while one runs; on the CPU one a lane. The same encoder may be given for several lanes
+(`lanes_on_cpu`), or, on the sockets of a large machine, a copy for each.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from connectors.encoder import Encoder
-from service.engine.compute import ComputeThread
+from service.engine.compute import ComputeThread, shares
+from service.engine.cores import available_cores
+from service.engine.lanes import WHOLE, Lane, Lanes
 
 T = TypeVar("T")
 
@@ -26,20 +28,45 @@ MOST_LANES = 8
 """Batches under way at once on the CPU, at most: what is Python in them runs one at a time."""
 
 
+class Replica(Protocol):
+    """Where one batch at a time of an encoder runs."""
+
+    def run(self, function: Callable[[Encoder, int], T], waiting: Callable[[], int]) -> T:
+        """Run what uses the encoder where it is to be run; raises what it raises.
+
+        The function is given the encoder, and among how many batches the items that wait are to be shared;
+        `waiting` tells how many do.
+        """
+
+
 @dataclass(frozen=True, slots=True)
-class Replica:
-    """One copy of an encoder: on the CPU with the thread that computes for it, on a GPU with a stream."""
+class OnGpu:
+    """A copy on a GPU, with a stream of its own."""
 
     encoder: Encoder
-    compute: ComputeThread | None = None
-    stream: "torch.cuda.Stream | None" = None
+    stream: "torch.cuda.Stream"
 
-    def run(self, function: Callable[[], T]) -> T:
-        """Run what uses the encoder where it is to be run; raises what it raises."""
-        if self.compute is not None:
-            return self.compute.run(function)
+    def run(self, function: Callable[[Encoder, int], T], waiting: Callable[[], int]) -> T:
+        """As `Replica.run`. A GPU does a large batch in the time of a small one: nothing is shared out."""
         with torch.cuda.stream(self.stream):
-            return function()
+            return function(self.encoder, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class OnCpu:
+    """A place on the lanes, on any that is free; `copies` are the encoder as each lane has it."""
+
+    copies: Sequence[Encoder]
+    lanes: Lanes
+    small: bool
+
+    def run(self, function: Callable[[Encoder, int], T], waiting: Callable[[], int]) -> T:
+        """As `Replica.run`."""
+
+        def on_lane(lane: Lane, among: int) -> T:
+            return function(self.copies[0 if lane == WHOLE else lane], among)
+
+        return self.lanes.run(on_lane, waiting, small=self.small)
 
 
 def devices_meant(setting: str) -> list[str]:
@@ -49,26 +76,46 @@ def devices_meant(setting: str) -> list[str]:
     return [f"cuda:{i}" for i in range(torch.cuda.device_count())] or ["cpu"]
 
 
-def lanes_on_cpu(encoders: Iterable[Encoder], cores: int) -> int:
-    """How many batches are to run at once on so many cores: several if every encoder is small, else one.
+def lanes_on_cpu(cores: int) -> int:
+    """How many batches are to run at once on so many cores, with the same encoders."""
+    return min(cores, MOST_LANES)
 
-    The lanes share the encoders and divide the cores.
+
+def is_small(encoder: Encoder) -> bool:
+    """Whether an encoder gains hardly anything from a second core."""
+    return isinstance(encoder, nn.Module) and _numbers(encoder.state_dict().values()) < SMALL_PARAMETERS
+
+
+def _numbers(weights: Iterable[object]) -> int:
+    """How many numbers there are in the values of a state dict; quantised layers have theirs in pairs."""
+    count = 0
+    for each in weights:
+        if isinstance(each, Tensor):
+            count += each.numel()
+        elif isinstance(each, tuple):
+            count += _numbers(each)
+    return count
+
+
+def lanes_for(copies: Sequence[Mapping[str, Encoder]]) -> Lanes:
+    """A lane for each of the copies on the CPU: each all encoders, whose lanes divide the cores.
+
+    Where all are the same encoders, and some of them gain from it, a batch may have the cores of all.
     """
-    small = all(
-        isinstance(each, nn.Module) and sum(p.numel() for p in each.parameters()) < SMALL_PARAMETERS
-        for each in encoders
-    )
-    return min(cores, MOST_LANES) if small else 1
+    lanes = [ComputeThread(*share) for share in shares(len(copies))]
+    same = len(copies) > 1 and all(each is copies[0] for each in copies)
+    whole = same and not all(is_small(encoder) for encoder in copies[0].values())
+    return Lanes(lanes, ComputeThread(available_cores()) if whole else None)
 
 
-def replicas_of(copies: Sequence[tuple[str, Encoder]], computing: Sequence[ComputeThread]) -> list[Replica]:
-    """The replicas of an encoder's copies, given with their devices; `computing`: one each on the CPU."""
+def replicas_of(copies: Sequence[tuple[str, Encoder]], lanes: Lanes) -> list[Replica]:
+    """The replicas of an encoder's copies, given with their devices; those on the CPU have a lane each."""
     on_cpu = [encoder for device, encoder in copies if not is_gpu(device)]
-    replicas = [Replica(encoder, compute) for encoder, compute in zip(on_cpu, computing, strict=True)]
+    replicas: list[Replica] = [OnCpu(on_cpu, lanes, all(map(is_small, on_cpu)))] * len(on_cpu)
     for device, encoder in copies:
         if is_gpu(device):
             streams = [torch.cuda.Stream(device) for _ in range(STREAMS)]  # type: ignore[no-untyped-call]
-            replicas += [Replica(encoder, stream=stream) for stream in streams]
+            replicas += [OnGpu(encoder, stream) for stream in streams]
     return replicas
 
 

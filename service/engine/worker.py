@@ -177,20 +177,16 @@ class EncoderWorker:
             self._run(replica, partial(self._take, index))
             self._running[index], self._begun[index] = [], 0.0
 
-    def _take(self, index: int) -> list[Job]:
-        """The next batch; for the moment it can run, and no sooner: what comes until then goes with it."""
+    def _take(self, index: int, among: int) -> list[Job]:
+        """The next batch, of all that waits or its share if there are others for the rest.
+
+        It is taken when it can run, and no sooner: what comes until then goes with it.
+        """
         with self._ready:
-            most = min(self._memory_rows, self._fair_share(index))
+            most = min(self._memory_rows, max(1, math.ceil(len(self._queue) / among)))
             self._running[index] = next_batch(self._queue, most, self._rows_in_time())
             self._begun[index] = time.perf_counter()
             return self._running[index]
-
-    def _fair_share(self, index: int) -> int:
-        """Of what waits, how much one lane may take: on the CPU it leaves the idle ones theirs."""
-        if self._replicas[index].compute is None:  # a GPU does a large batch in the time of a small one
-            return self._max_rows
-        idle = sum(not jobs for jobs in self._running)
-        return max(1, math.ceil(len(self._queue) / max(1, idle)))
 
     def _rows_in_time(self) -> dict[Modality, int]:
         """Rows of each modality that, at the speed measured, are done within the time aimed at."""
@@ -198,7 +194,7 @@ class EncoderWorker:
             modality: int(self._batch_seconds / each) for modality, each in list(self._row_seconds.items())
         }
 
-    def _run(self, replica: Replica, take: Callable[[], list[Job]]) -> None:
+    def _run(self, replica: Replica, take: Callable[[int], list[Job]]) -> None:
         """Run the batch that `take` gives, and one that fails again in halves.
 
         A single item that fails takes the blame.
@@ -206,17 +202,17 @@ class EncoderWorker:
         jobs: list[Job] = []
         started = took = 0.0
 
-        def encode() -> tuple[Matrix, Matrix, str] | None:
+        def encode(encoder: Encoder, among: int) -> tuple[Matrix, Matrix, str] | None:
             nonlocal jobs, started, took
-            jobs, started = take(), time.perf_counter()
+            jobs, started = take(among), time.perf_counter()
             if not jobs:
                 return None
-            vectors = self._encode(replica.encoder, [job.prepared for job in jobs])
+            vectors = self._encode(encoder, [job.prepared for job in jobs])
             took = time.perf_counter() - started
             return vectors
 
         try:
-            vectors = replica.run(encode)
+            vectors = replica.run(encode, lambda: self.depth)
         except Exception as error:
             if not jobs:
                 raise
@@ -236,8 +232,8 @@ class EncoderWorker:
         if short_of_memory and torch.cuda.is_available():
             torch.cuda.empty_cache()
         half = len(jobs) // 2
-        self._run(replica, lambda: jobs[:half])
-        self._run(replica, lambda: jobs[half:])
+        self._run(replica, lambda among: jobs[:half])
+        self._run(replica, lambda among: jobs[half:])
 
     def _finish(
         self, jobs: list[Job], native: Matrix, unified: Matrix, connector: str, started: float, took: float

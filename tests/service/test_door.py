@@ -79,3 +79,22 @@ def test_what_sets_its_own_deadline_is_not_turned_away_for_being_late() -> None:
     assert look(late)[0] == "point_cloud"
     assert look(late, headers=deadline) == (None, late)
     assert look(b'{"items": [{"text": "a dog"}]}', headers=deadline)[0] == "text"
+
+
+def test_those_turned_away_are_told_at_once_and_one_that_leaves_keeps_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("service.door.HOLD_SECONDS", 0.2)
+
+    async def run() -> None:
+        door = Door(lambda: True, lambda modality, patient: None)
+        held = [asyncio.create_task(door.hold()) for _ in range(3)]
+        await asyncio.sleep(0)
+        held.pop().cancel()
+        await asyncio.sleep(0.01)
+        assert not any(task.done() for task in held)
+        done, _ = await asyncio.wait(held, return_when=asyncio.FIRST_COMPLETED)
+        assert done == set(held)
+        await door.hold()
+
+    asyncio.run(run())

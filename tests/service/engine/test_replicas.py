@@ -12,11 +12,13 @@ from tiny_encoders import GATES, Gate
 
 from connectors.bundle import load_bundle, load_encoders
 from connectors.errors import IsthmusError
+from connectors.packed_linear import pack
 from service.engine.compute import shares
 from service.engine.embedding import Embedding
 from service.engine.engine import Engine
+from service.engine.lanes import WHOLE
 from service.engine.media_input import MediaInput
-from service.engine.replicas import devices_meant, lanes_on_cpu
+from service.engine.replicas import devices_meant, is_small, lanes_on_cpu
 from service.errors import EncoderFailed
 from service.metrics import Metrics
 from service.settings import Settings
@@ -76,32 +78,51 @@ def test_every_copy_gives_the_same_vectors(tiny_bundle: Path) -> None:
         np.testing.assert_allclose(each.vectors.unified, vector, atol=1e-5)
 
 
-def test_lanes_share_the_encoders_of_the_compact_bundle_and_what_waits() -> None:
+@pytest.mark.parametrize("small", [True, False])
+def test_lanes_share_the_encoders_of_the_compact_bundle_and_what_waits(
+    small: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not small:
+        monkeypatch.setattr("service.engine.replicas.SMALL_PARAMETERS", 0)
     space, texts = load_bundle("compact"), [f"a dog and {i} cats" for i in range(400)]
+    used = set[int]()
 
     async def work() -> list[Embedding | IsthmusError]:
         copies = [("cpu", space.encoders)] * 2
-        engine = await Engine.start(space, Settings(max_batch=8), Metrics(), copies)
-        used = set[int]()
-        take = engine.workers["clip"]._take
-        engine.workers["clip"]._take = lambda index: used.add(index) or take(index)
+        engine = await Engine.start(space, Settings(max_batch=32), Metrics(), copies)
+        grant = engine._lanes.run
+
+        def run(function: Callable[[int, int], T], waiting: Callable[[], int], *, small: bool) -> T:
+            return grant(lambda lane, among: used.add(lane) or function(lane, among), waiting, small=small)
+
+        engine._lanes.run = run
         try:
-            found = await engine.embed([text(each) for each in texts], 60.0)
+            alone = await engine.embed([text("a dog alone")], 60.0)
+            return [*alone, *await engine.embed([text(each) for each in texts], 60.0)]
         finally:
             await engine.close()
-        assert used == {0, 1, 2}
-        return found
 
-    for each, vector in zip(asyncio.run(work()), space.embed("text", texts), strict=True):
+    expected = space.embed("text", ["a dog alone", *texts])
+    for each, vector in zip(asyncio.run(work()), expected, strict=True):
         assert isinstance(each, Embedding)
         np.testing.assert_allclose(each.vectors.unified, vector, atol=1e-5)
+    assert used == ({0, 1, 2} if small else {WHOLE, 0, 1, 2})
 
 
-def test_small_encoders_get_a_lane_a_core_and_large_ones_one() -> None:
-    small = list(load_bundle("compact").encoders.values())
-    assert [lanes_on_cpu(small, cores) for cores in (1, 2, 64)] == [1, 2, 8]
-    large = torch.nn.Linear(5_000, 5_000, device="meta")
-    assert lanes_on_cpu([*small, large], 64) == 1
+@pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning"
+)  # torch's own quantisation, see connectors/precision
+def test_an_encoder_is_small_by_its_weights_however_they_are_kept() -> None:
+    assert all(is_small(encoder) for encoder in load_bundle("compact").encoders.values())
+    wide = torch.nn.Sequential(torch.nn.Linear(5_000, 5_000))
+    assert not is_small(wide)
+    assert not is_small(torch.ao.quantization.quantize_dynamic(wide, {torch.nn.Linear}))
+    pack(wide)
+    assert not is_small(wide)
+
+
+def test_there_is_a_lane_a_core_up_to_eight() -> None:
+    assert [lanes_on_cpu(cores) for cores in (1, 2, 64)] == [1, 2, 8]
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

@@ -13,7 +13,8 @@ from tiny_encoders import TinyEncoder
 
 from connectors.encoder import Encoder, Prepared
 from service.engine.compute import ComputeThread
-from service.engine.replicas import Replica
+from service.engine.lanes import Lanes
+from service.engine.replicas import OnCpu
 from service.engine.worker import EncoderWorker, Matrix
 
 PROMPT = 60
@@ -46,7 +47,7 @@ def worker_of(recorder: Recorder, compute: ComputeThread) -> EncoderWorker:
     return EncoderWorker(
         "tiny",
         recorder,
-        [Replica(TinyEncoder("clip"), compute)],
+        [OnCpu([TinyEncoder("clip")], Lanes([compute]), small=True)],
         max_rows=8,
         batch_seconds=PROMPT,
         observe=lambda encoder, modality, items, seconds: None,

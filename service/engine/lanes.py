@@ -1,0 +1,92 @@
+"""How batches share the processor's cores: a small one has all of them, several large ones a lane each.
+
+A batch on all cores is done soonest, but its threads wait for one another at every step, and longest where
+the event loop needs the cores too: two batches, each on half of them, are more work in the same time (of
+short texts 16 %, of pictures 6 %) if they are large. So a large encoder computes on all cores until enough
+waits for a good batch on every lane. A small one, to which a second core is no help, always computes on one.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
+
+from service.engine.compute import ComputeThread
+
+T = TypeVar("T")
+
+Lane = int
+"""Which lane a batch has, or `WHOLE`."""
+WHOLE: Lane = -1
+LANE_ITEMS = 8
+"""Items that make a good batch on one lane."""
+
+
+@dataclass(slots=True, eq=False)
+class _Turn:
+    """Who waits for a lane. `granted` gives the lane, and among how many lanes all that waits is shared."""
+
+    waiting: Callable[[], int]
+    small: bool
+    granted: "Future[tuple[Lane, int]]" = field(default_factory=Future)
+
+
+class Lanes:
+    """Threads to compute on: a lane each, and `whole`, which has the cores of all, if batches may have them.
+
+    Whoever asks first has a lane first. Close it when done.
+    """
+
+    def __init__(self, lanes: Sequence[ComputeThread], whole: ComputeThread | None = None) -> None:
+        self._threads = dict(enumerate(lanes))
+        self._free = list(reversed(self._threads))
+        self._has_whole = whole is not None
+        if whole is not None:
+            self._threads[WHOLE] = whole
+        self._lanes = len(lanes)
+        self._lock = threading.Lock()
+        self._turns: deque[_Turn] = deque()
+        self._whole_runs = False
+
+    def run(
+        self, function: Callable[[Lane, int], T], waiting: Callable[[], int], *, small: bool = False
+    ) -> T:
+        """Run a function on a lane, or on the whole, and wait for it; raises what it raises.
+
+        It is told its lane, and among how many free ones, its own included, the items that wait are to be
+        shared. `waiting` tells how many of its encoder there are, and `small` that a lane serves that as well
+        as the whole.
+        """
+        turn = _Turn(waiting, small or not self._has_whole)
+        with self._lock:
+            self._turns.append(turn)
+            self._grant()
+        lane, among = turn.granted.result()
+        try:
+            return self._threads[lane].run(partial(function, lane, among))
+        finally:
+            with self._lock:
+                if lane == WHOLE:
+                    self._whole_runs = False
+                else:
+                    self._free.append(lane)
+                self._grant()
+
+    def close(self) -> None:
+        """End the threads after what they have to do."""
+        for thread in self._threads.values():
+            thread.close()
+
+    def _grant(self) -> None:
+        """Give what is free to those who have waited longest."""
+        while self._turns and self._free and not self._whole_runs:
+            turn, free = self._turns.popleft(), len(self._free)
+            some_run = free < self._lanes
+            if turn.small or some_run or turn.waiting() >= self._lanes * LANE_ITEMS:
+                turn.granted.set_result((self._free.pop(), free))
+            else:
+                self._whole_runs = True
+                turn.granted.set_result((WHOLE, 1))

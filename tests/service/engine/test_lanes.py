@@ -1,0 +1,130 @@
+"""Who computes on which cores: one batch on all of them, or several on a lane each."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+import pytest
+import torch
+
+from service.engine.compute import ComputeThread
+from service.engine.lanes import LANE_ITEMS, WHOLE, Lane, Lanes
+
+PROMPT = 60
+"""Seconds after which what must happen on any machine, however slow, is taken not to."""
+ENOUGH = 2 * LANE_ITEMS
+"""Items that are worth both of two lanes."""
+
+
+@pytest.fixture
+def lanes() -> Iterator[Lanes]:
+    before = torch.get_num_threads()
+    two = Lanes([ComputeThread(1), ComputeThread(1)], ComputeThread(2))
+    yield two
+    two.close()
+    torch.set_num_threads(before)
+
+
+class Batch:
+    """A batch on its way: where it was let run, and the word at which it ends."""
+
+    def __init__(self, lanes: Lanes, waiting: int, *, small: bool = False) -> None:
+        self.lane: Lane | None = None
+        self.among = self.cores = 0
+        self._begun, self._end = threading.Event(), threading.Event()
+        run = lambda: lanes.run(self._work, lambda: waiting, small=small)  # noqa: E731
+        self._thread = threading.Thread(target=run, daemon=True)
+        self._thread.start()
+
+    def _work(self, lane: Lane, among: int) -> None:
+        self.lane, self.among, self.cores = lane, among, torch.get_num_threads()
+        self._begun.set()
+        assert self._end.wait(PROMPT)
+
+    def runs(self, seconds: float = PROMPT) -> bool:
+        return self._begun.wait(seconds)
+
+    def end(self) -> None:
+        self._end.set()
+        self._thread.join(PROMPT)
+
+
+@contextmanager
+def ending() -> Iterator[Callable[[Batch], Batch]]:
+    """Ends every batch that the test has begun."""
+    with ExitStack() as stack:
+
+        def begun(batch: Batch) -> Batch:
+            stack.callback(batch.end)
+            return batch
+
+        yield begun
+
+
+def test_a_small_batch_has_all_cores_and_others_wait(lanes: Lanes) -> None:
+    with ending() as begun:
+        first = begun(Batch(lanes, waiting=1))
+        assert first.runs()
+        assert (first.lane, first.among, first.cores) == (WHOLE, 1, 2)
+        second = begun(Batch(lanes, waiting=1, small=True))
+        assert not second.runs(0.05)
+        first.end()
+        assert second.runs()
+        assert second.lane != WHOLE
+
+
+def test_where_enough_waits_there_is_a_batch_on_every_lane(lanes: Lanes) -> None:
+    with ending() as begun:
+        one = begun(Batch(lanes, waiting=ENOUGH))
+        assert one.runs()
+        two = begun(Batch(lanes, waiting=1))
+        assert two.runs()
+        assert {one.lane, two.lane} == {0, 1}
+        assert (one.among, one.cores, two.among, two.cores) == (2, 1, 1, 1)
+        three = begun(Batch(lanes, waiting=ENOUGH))
+        assert not three.runs(0.05)
+        two.end()
+        assert three.runs()
+        assert three.lane == two.lane
+
+
+def test_fewer_items_than_that_wait_for_the_whole(lanes: Lanes) -> None:
+    with ending() as begun:
+        batch = begun(Batch(lanes, waiting=ENOUGH - 1))
+        assert batch.runs()
+        assert batch.lane == WHOLE
+
+
+def test_lanes_are_had_in_the_order_they_were_asked_for(lanes: Lanes) -> None:
+    with ending() as begun:
+        first = begun(Batch(lanes, waiting=1))
+        assert first.runs()
+        later = []
+        for _ in range(4):
+            later.append(begun(Batch(lanes, waiting=ENOUGH)))
+            while len(lanes._turns) < len(later):
+                pass
+        first.end()
+        for batch in later:
+            assert batch.runs()
+            batch.end()
+
+
+def test_a_batch_that_fails_gives_its_place_back(lanes: Lanes) -> None:
+    def fail(lane: Lane, among: int) -> None:
+        raise ValueError("this batch fails on purpose")
+
+    for waiting in (1, ENOUGH) * 3:
+        with pytest.raises(ValueError, match="on purpose"):
+            lanes.run(fail, lambda waiting=waiting: waiting)
+    assert lanes.run(lambda lane, among: (lane, among), lambda: 1) == (WHOLE, 1)
+
+
+def test_without_a_whole_every_batch_has_a_lane() -> None:
+    before = torch.get_num_threads()
+    one = Lanes([ComputeThread(2)])
+    try:
+        assert one.run(lambda lane, among: (lane, among, torch.get_num_threads()), lambda: 0) == (0, 1, 2)
+    finally:
+        one.close()
+        torch.set_num_threads(before)
