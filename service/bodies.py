@@ -3,10 +3,10 @@
 A piece of media is one field of `MediaFields`: text as it is, everything else in base64 or as a data: URI.
 """
 
-import base64
 import binascii
 from typing import Annotated, Any, Literal
 
+import pybase64
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, model_validator
 from pydantic_core import to_json
 
@@ -262,7 +262,7 @@ def decode_base64(value: str, name: str) -> tuple[bytes, str | None]:
     elif value[:8].lower().startswith(("http://", "https://")):
         raise UnsupportedMedia(f"{name} is a URL; the service fetches nothing: send the file in base64")
     try:
-        return base64.b64decode(value, validate=True), content_type
+        return pybase64.b64decode(value, validate=True), content_type
     except (binascii.Error, ValueError) as error:
         raise InvalidMedia(f"{name} is not base64: {error}") from error
 

@@ -109,9 +109,7 @@ def test_lanes_share_the_encoders_of_the_compact_bundle_and_what_waits(
     assert used == ({0, 1, 2} if small else {WHOLE, 0, 1, 2})
 
 
-@pytest.mark.filterwarnings(
-    "ignore::DeprecationWarning"
-)  # torch's own quantisation, see connectors/precision
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")  # as connectors/precision.py
 def test_an_encoder_is_small_by_its_weights_however_they_are_kept() -> None:
     assert all(is_small(encoder) for encoder in load_bundle("compact").encoders.values())
     wide = torch.nn.Sequential(torch.nn.Linear(5_000, 5_000))
