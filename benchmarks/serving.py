@@ -24,6 +24,7 @@ import os
 import tempfile
 from collections.abc import Sequence
 
+import numpy as np
 import uvloop
 
 from benchmarks._rows import Row, at_least, at_most, parser, publish
@@ -31,13 +32,15 @@ from benchmarks.http_load import full_size, steadiness
 from benchmarks.http_load.comparison import compare
 from benchmarks.http_load.loops import Load, closed_loop
 from benchmarks.http_load.media import KINDS, embed_body, http_requests, write_files
-from benchmarks.http_load.raw_loop import BATCHES, Costs, costs
+from benchmarks.http_load.raw_loop import BATCHES, Costs, RawLoop
 from benchmarks.http_load.servers import Running, isthmus, running
 from benchmarks.peers import vit_b_32
 
 CONCURRENCIES = (1, 8, 32, 128)
 BULK = 32
 """Texts a request in the rows of bulk users."""
+ROUNDS = 9
+"""Turns of encoder and server of which the latency that a request alone adds is the median."""
 OURS, PLAIN = "isthmus", "plain FastAPI"
 ENVIRONMENT = {"PYTHONPATH": os.pathsep.join(filter(None, [str(HERE.parent), os.environ.get("PYTHONPATH")]))}
 
@@ -46,11 +49,13 @@ def measure(bundle: str | None, quick: bool) -> list[Row]:
     """Every kind beside the raw loop and the plain endpoint; `bundle` None: random full-size encoders."""
     seconds, count, concurrencies = (0.8, 32, BATCHES) if quick else (6.0, 256, CONCURRENCIES)
     loads: dict[tuple[str, str, int], Load] = {}
+    added: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as scratch:
         bundle = bundle or str(full_size.write(Path(scratch) / "full"))
         files = {kind: write_files(Path(scratch), kind, count) for kind in KINDS}
         contents = {kind: [path.read_bytes() for path in paths] for kind, paths in files.items()}
-        raw = costs(bundle, contents)
+        loop = RawLoop(bundle, contents)
+        raw = {kind: loop.costs(kind) for kind in KINDS}
         requests = {kind: http_requests(kind, contents[kind], 1, embed_body) for kind in KINDS}
         peers = {
             OURS: isthmus(bundle, Path(scratch) / "data"),
@@ -64,13 +69,16 @@ def measure(bundle: str | None, quick: bool) -> list[Row]:
                         load = asyncio.run(closed_loop(server.port, requests[kind], concurrency, seconds))
                         loads[peer, kind, concurrency] = load
                 if peer == OURS:
+                    for kind in KINDS:
+                        alone = _alone(server, requests[kind], loop, kind, seconds / 8)
+                        added[kind] = alone - raw[kind].decode
                     histogram = _histogram(server)
                     bulk = http_requests("text", contents["text"], BULK, embed_body)
                     bulk_load = asyncio.run(closed_loop(server.port, bulk, 8, seconds))
     rows = []
     for kind in KINDS:
         ours = {c: loads[OURS, kind, c] for c in concurrencies}
-        rows += _beside_raw(kind, raw[kind], ours)
+        rows += _beside_raw(kind, raw[kind], ours, added[kind])
         if kind == "text":
             share = bulk_load.rate * BULK * (raw[kind].decode + raw[kind].best) / 1000
             rows.append(
@@ -83,10 +91,22 @@ def measure(bundle: str | None, quick: bool) -> list[Row]:
     return [*rows, *histogram]
 
 
-def _beside_raw(kind: str, raw: Costs, ours: dict[int, Load]) -> list[Row]:
+def _alone(server: Running, requests: Sequence[bytes], loop: RawLoop, kind: str, seconds: float) -> float:
+    """Milliseconds a request alone takes more than the encoder alone, the two measured in turn.
+
+    What else the machine does changes from minute to minute, and by more than what is to be seen here.
+    """
+    differences = []
+    for _ in range(ROUNDS):
+        encoder = float(np.median(loop.one_by_one(kind, seconds)))
+        served = asyncio.run(closed_loop(server.port, requests, 1, seconds))
+        differences.append(served.percentile(50) - encoder)
+    return float(np.median(differences))
+
+
+def _beside_raw(kind: str, raw: Costs, ours: dict[int, Load], added: float) -> list[Row]:
     """What the server adds to decoding and the encoder: when it is full, and for one at a time."""
     share = max(load.rate for load in ours.values()) * (raw.decode + raw.best) / 1000
-    added = ours[1].percentile(50) - raw.decode - raw.encode[1]
     return [
         Row(f"{kind}: decoding alone", raw.decode, "ms"),
         *(

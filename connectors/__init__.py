@@ -5,13 +5,33 @@ space = load_bundle("compact")
 space.embed("audio", [wav_bytes])        # float32 [1, dim], L2-normalised
 """
 
-from connectors.bundle import load_bundle
-from connectors.connector import Connector, load_connector
-from connectors.encoder import Encoder, Prepared
-from connectors.errors import IsthmusError, MediaError
-from connectors.modality import MODALITIES, Media, Modality
-from connectors.registry import load_encoder
-from connectors.space import UnifiedSpace
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from connectors.bundle import load_bundle
+    from connectors.connector import Connector, load_connector
+    from connectors.encoder import Encoder, Prepared
+    from connectors.errors import IsthmusError, MediaError
+    from connectors.modality import MODALITIES, Media, Modality
+    from connectors.registry import load_encoder
+    from connectors.space import UnifiedSpace
+
+_HOMES = {
+    "MODALITIES": "modality",
+    "Connector": "connector",
+    "Encoder": "encoder",
+    "IsthmusError": "errors",
+    "Media": "modality",
+    "MediaError": "errors",
+    "Modality": "modality",
+    "Prepared": "encoder",
+    "UnifiedSpace": "space",
+    "load_bundle": "bundle",
+    "load_connector": "connector",
+    "load_encoder": "registry",
+}
+"""Where each name is defined; looked up when it is first asked for, so that decoding needs no torch."""
 
 __all__ = [
     "MODALITIES",
@@ -27,3 +47,9 @@ __all__ = [
     "load_connector",
     "load_encoder",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SCOPE_KEY = "isthmus"
+_random = random.Random()
+"""Its own, begun by the system: others seed the one that is everybody's."""
 TIMEOUT_HEADER = "x-request-timeout"
 LONGEST_ID = 128
 
@@ -28,7 +30,7 @@ def new_id() -> str:
     Not by `uuid4`: asking the system for randomness gives up the interpreter, and having it back from the
     encoders' threads takes longer than all else that a request turned away costs.
     """
-    return f"{random.getrandbits(128):032x}"
+    return f"{_random.getrandbits(128):032x}"
 
 
 @dataclass(slots=True)

@@ -23,9 +23,8 @@ from service.settings import MIB
 Model = TypeVar("Model", bound=BaseModel)
 T = TypeVar("T")
 
-INLINE_BYTES = MIB
-"""Bodies up to this size are parsed on the event loop, in a quarter of a millisecond: a hop to a thread would
-take longer."""
+INLINE_BYTES = 256 * 1024
+"""Bodies up to this size are parsed on the event loop: a hop to a thread would take longer."""
 FIELD_BYTES = 4 * MIB
 """Largest field of a form that is not a file."""
 FILE_FIELDS = ("files", "file")

@@ -161,7 +161,8 @@ class Runtime:
                 for encoder in encoders.values():
                     await _apart(partial(warm_up, encoder))
             if settings.device == "auto" and first == "cpu" and not settings.compiled:
-                copies += [(first, space.encoders)] * (lanes_on_cpu(available_cores()) - 1)
+                lanes = lanes_on_cpu(space.encoders.values(), available_cores())
+                copies += [(first, space.encoders)] * (lanes - 1)
             settings.data_dir.mkdir(parents=True, exist_ok=True)
             folder = settings.data_dir / "connectors"
             self._connectors = await asyncio.to_thread(ConnectorStore, folder, settings.bundle)

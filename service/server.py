@@ -51,7 +51,6 @@ class Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """Called ten times a second; true when it is time to stop."""
         if self._greet is not None and self._runtime.phase == "ready":
-            keep_what_is_loaded()
             self._greet()
             self._greet = None
         return self._runtime.phase == "failed" or await super().on_tick(counter)
@@ -90,7 +89,13 @@ def serve(settings: Settings, prepare: Prepare | None = None, welcome: str | Non
         stream=sys.stderr,
     )
     sys.setswitchinterval(SWITCH_SECONDS)
-    app = create_app(settings, prepare)
+
+    async def prepare_and_keep(runtime: Runtime) -> None:
+        if prepare is not None:
+            await prepare(runtime)
+        keep_what_is_loaded()
+
+    app = create_app(settings, prepare_and_keep)
     runtime: Runtime = app.state.runtime
     listener = listen(settings.host, settings.port)
     host, port = listener.getsockname()[:2]

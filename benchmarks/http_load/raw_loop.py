@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from connectors import load_bundle
+from connectors import Prepared, load_bundle
 
 BATCHES = (1, 8, 32)
 
@@ -24,23 +24,43 @@ class Costs:
         return min(self.encode.values())
 
 
-def costs(bundle: str, contents: Mapping[str, Sequence[bytes]]) -> dict[str, Costs]:
-    """What each kind costs in this process."""
-    space = load_bundle(bundle)
-    found = {}
-    threads = torch.get_num_threads()
-    for kind, files in contents.items():
+class RawLoop:
+    """A bundle's encoders and decoded items of each kind, in this process."""
+
+    def __init__(self, bundle: str, contents: Mapping[str, Sequence[bytes]]) -> None:
+        self._space = load_bundle(bundle)
+        self._decode: dict[str, float] = {}
+        self._prepared: dict[str, list[Prepared]] = {}
+        threads = torch.get_num_threads()
         torch.set_num_threads(1)
-        started = time.perf_counter()
-        prepared = [space.prepare(kind, space.decode(kind, each)) for each in files]
-        decode = (time.perf_counter() - started) / len(files) * 1000
+        for kind, files in contents.items():
+            started = time.perf_counter()
+            self._prepared[kind] = [
+                self._space.prepare(kind, self._space.decode(kind, each)) for each in files
+            ]
+            self._decode[kind] = (time.perf_counter() - started) / len(files) * 1000
         torch.set_num_threads(threads)
+
+    def costs(self, kind: str) -> Costs:
+        """What a kind costs."""
         encode = {}
         for size in BATCHES:
-            space.project(kind, space.encode_prepared(prepared[:size]))
+            self._embed(kind, self._prepared[kind][:size])
             started = time.perf_counter()
-            for start in range(0, len(prepared), size):
-                space.project(kind, space.encode_prepared(prepared[start : start + size]))
-            encode[size] = (time.perf_counter() - started) / len(files) * 1000
-        found[kind] = Costs(decode, encode)
-    return found
+            for start in range(0, len(self._prepared[kind]), size):
+                self._embed(kind, self._prepared[kind][start : start + size])
+            encode[size] = (time.perf_counter() - started) / len(self._prepared[kind]) * 1000
+        return Costs(self._decode[kind], encode)
+
+    def one_by_one(self, kind: str, seconds: float) -> list[float]:
+        """Milliseconds that each took of as many items as there is time for, one after the other."""
+        took: list[float] = []
+        end = time.perf_counter() + seconds
+        while (started := time.perf_counter()) < end:
+            prepared = self._prepared[kind]
+            self._embed(kind, [prepared[len(took) % len(prepared)]])
+            took.append((time.perf_counter() - started) * 1000)
+        return took
+
+    def _embed(self, kind: str, batch: Sequence[Prepared]) -> None:
+        self._space.project(kind, self._space.encode_prepared(batch))

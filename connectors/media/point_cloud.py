@@ -48,6 +48,15 @@ def decode(source: Source) -> Points:
         return cloud(source, READERS[mime](source))
 
 
+READ_IN_ONE_GO = frozenset({"application/x-npy", "application/x-npz", "application/vnd.las"})
+"""Formats that numpy or native code reads. Python goes through the rows or parts of others, or may do so."""
+
+
+def is_read_in_python(data: bytes, name: str | None = None) -> bool:
+    """Whether reading a file of points may keep the interpreter for long, as by the row of a text."""
+    return sniff(data, name).mime not in READ_IN_ONE_GO
+
+
 def _format(source: Source) -> str:
     """The MIME type; what looks like plain text is obj or rows of numbers, told by its lines."""
     if sniff(source.data, source.name).modality != "text":

@@ -1,8 +1,8 @@
-"""The thread that computes for every encoder on the CPU: one, or one a copy of the encoders, or a lane.
+"""A thread that computes for every encoder on the CPU: for one at a time, on one core or several.
 
 A thread for which torch computes on several cores has helper threads of its own. As soon as there are more of
-those than cores, OpenMP sends them to sleep at every step, and two cores are slower than one: so all encoders
-hand their batches to the same thread.
+those than cores, OpenMP sends them to sleep at every step, and two cores are slower than one: so encoders
+have no threads of their own, but take turns on these (`lanes.py`).
 """
 
 import logging
@@ -62,4 +62,7 @@ def shares(copies: int) -> list[tuple[int, frozenset[int] | None]]:
     """How many cores each of so many copies on the CPU has, and which: a socket's where there are several."""
     cores, nodes = available_cores(), numa_nodes()
     apart = copies > 1 and len(nodes) > 1
-    return [(max(1, cores // copies), nodes[i % len(nodes)] if apart else None) for i in range(copies)]
+    return [
+        (max(1, cores // copies + (i < cores % copies)), nodes[i % len(nodes)] if apart else None)
+        for i in range(copies)
+    ]

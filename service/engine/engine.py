@@ -17,14 +17,16 @@ from typing import TypeAlias, TypeVar
 from connectors.encoder import Encoder, Prepared
 from connectors.errors import IsthmusError
 from connectors.media import Limits, sniff
+from connectors.media.point_cloud import is_read_in_python
 from connectors.media.source import Source
-from connectors.modality import Modality
+from connectors.modality import Media, Modality
 from connectors.space import UnifiedSpace
 from service.engine.admission import Admission
 from service.engine.batch import Encoded
 from service.engine.cache import CacheKey, VectorCache
 from service.engine.cores import available_cores
 from service.engine.decode_pool import DecodePool, Timed
+from service.engine.decode_processes import DecodeProcesses
 from service.engine.embedding import Embedding, Stages, Vectors
 from service.engine.flights import Flights
 from service.engine.media_input import MediaInput
@@ -47,6 +49,9 @@ FRESH_SECONDS = 10.0
 SUPERVISION_SECONDS = 1.0
 UNKNOWN_LANE = "unknown"
 TEXT_MIME = "text/plain"
+APART_BYTES = 64 * 1024
+"""Files from this size on that are read in Python are decoded in a process of their own: a text of that size
+takes 20 ms."""
 INLINE_ITEMS = 4
 INLINE_CHARACTERS = 1000
 """Requests of so few texts, so short, are prepared on the event loop: a hop to the pool would take longer."""
@@ -75,6 +80,7 @@ class Engine:
         self._metrics = metrics
         self._limits = Limits(max_bytes=settings.max_item_bytes)
         self._pool = DecodePool(settings.decode_threads or available_cores())
+        self._apart = DecodeProcesses()
         self._window = 2 * settings.max_batch
         self._flights = Flights(self.cache)
         self._supervisor: asyncio.Task[None] | None = None
@@ -159,6 +165,10 @@ class Engine:
         """Run a decoder's work that is no embedding (a thumbnail) in the decode pool, in its turn."""
         return (await self._pool.run(object(), function)).value
 
+    async def decode(self, modality: Modality, data: Callable[[], bytes], name: str) -> Media:
+        """Decode a file without embedding it, in its turn. Raises what its decoder raises."""
+        return await self.run(lambda: self._media(modality, data(), name))
+
     async def ready(self) -> dict[str, bool]:
         """For each encoder, whether it answers now."""
         names = list(self.workers)
@@ -192,12 +202,14 @@ class Engine:
         for worker in self.workers.values():
             await asyncio.to_thread(worker.close)
         self._lanes.close()
+        await asyncio.to_thread(self._apart.close)
         await asyncio.to_thread(self._pool.close)
 
     async def _supervise(self) -> None:
         while True:
             await asyncio.sleep(SUPERVISION_SECONDS)
             self._pool.revive()
+            self._apart.rest()
             for worker in self.workers.values():
                 worker.revive()
 
@@ -289,8 +301,14 @@ class Engine:
         vectors = self._look_up(key)
         if vectors is not None:
             return Decoded(key, mime, vectors)
-        media = self.space.decode(key.modality, data, name=item.name, limits=self._limits)
+        media = self._media(key.modality, data, item.name)
         return Decoded(key, mime, self.space.prepare(key.modality, media))
+
+    def _media(self, modality: Modality, data: bytes, name: str) -> Media:
+        """One item decoded: here, or in a process of its own if here it would keep everybody waiting."""
+        if modality == "point_cloud" and len(data) >= APART_BYTES and is_read_in_python(data, name):
+            return self._apart.decode(modality, data, name, self._limits)
+        return self.space.decode(modality, data, name=name, limits=self._limits)
 
     def _decode_here(self, item: MediaInput) -> Timed[Decoded]:
         """Decode and prepare an item here and now."""

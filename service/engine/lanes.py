@@ -3,7 +3,8 @@
 A batch on all cores is done soonest, but its threads wait for one another at every step, and longest where
 the event loop needs the cores too: two batches, each on half of them, are more work in the same time (of
 short texts 16 %, of pictures 6 %) if they are large. So a large encoder computes on all cores until enough
-waits for a good batch on every lane. A small one, to which a second core is no help, always computes on one.
+waits for a good batch on every lane, and on lanes until none runs any more. A small one, to which a second
+core is no help, always computes on a lane.
 """
 
 import threading
@@ -57,8 +58,8 @@ class Lanes:
         """Run a function on a lane, or on the whole, and wait for it; raises what it raises.
 
         It is told its lane, and among how many free ones, its own included, the items that wait are to be
-        shared. `waiting` tells how many of its encoder there are, and `small` that a lane serves that as well
-        as the whole.
+        shared. `waiting` tells how many of its encoder there are, at any time and on any thread, and `small`
+        that a lane serves that encoder as well as the whole.
         """
         turn = _Turn(waiting, small or not self._has_whole)
         with self._lock:

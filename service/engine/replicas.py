@@ -76,8 +76,14 @@ def devices_meant(setting: str) -> list[str]:
     return [f"cuda:{i}" for i in range(torch.cuda.device_count())] or ["cpu"]
 
 
-def lanes_on_cpu(cores: int) -> int:
-    """How many batches are to run at once on so many cores, with the same encoders."""
+def lanes_on_cpu(encoders: Iterable[Encoder], cores: int) -> int:
+    """How many batches are to run at once on so many cores, with the same encoders.
+
+    With large ones, for which all cores compute at times, a lane has one core, or there is one lane: the
+    helper threads of both would be more than the cores.
+    """
+    if cores > MOST_LANES and not all(map(is_small, encoders)):
+        return 1
     return min(cores, MOST_LANES)
 
 
@@ -103,8 +109,8 @@ def lanes_for(copies: Sequence[Mapping[str, Encoder]]) -> Lanes:
     Where all are the same encoders, and some of them gain from it, a batch may have the cores of all.
     """
     lanes = [ComputeThread(*share) for share in shares(len(copies))]
-    same = len(copies) > 1 and all(each is copies[0] for each in copies)
-    whole = same and not all(is_small(encoder) for encoder in copies[0].values())
+    same = len(copies) > 1 and all(each[name] is copies[0][name] for each in copies for name in each)
+    whole = same and not all(map(is_small, copies[0].values()))
     return Lanes(lanes, ComputeThread(available_cores()) if whole else None)
 
 

@@ -38,7 +38,7 @@ the version of the connector."""
 SPEED_WEIGHT = 0.2
 """Weight of the latest batch in the measured seconds a row takes."""
 LONGEST_STOP = 10.0
-"""Seconds a thread gets to finish its last batch."""
+"""Seconds the threads get to finish their last batches."""
 REGROW_AFTER = 64
 """Good batches after which a batch size that memory had limited is doubled again."""
 
@@ -156,8 +156,9 @@ class EncoderWorker:
             self._queue = FairQueue()
             self._ready.notify_all()
         self._deliver(waiting, Unavailable("the service is stopping"))
+        latest = time.monotonic() + LONGEST_STOP
         for thread in self._threads:
-            thread.join(LONGEST_STOP)
+            thread.join(max(0.0, latest - time.monotonic()))
 
     def _start(self, index: int) -> threading.Thread:
         thread = threading.Thread(
@@ -183,7 +184,8 @@ class EncoderWorker:
         It is taken when it can run, and no sooner: what comes until then goes with it.
         """
         with self._ready:
-            most = min(self._memory_rows, max(1, math.ceil(len(self._queue) / among)))
+            share = math.ceil(len(self._queue) / among) if among > 1 else self._max_rows
+            most = min(self._memory_rows, max(1, share))
             self._running[index] = next_batch(self._queue, most, self._rows_in_time())
             self._begun[index] = time.perf_counter()
             return self._running[index]

@@ -8,15 +8,14 @@ answered is in the shard's log.
 import json
 import logging
 import os
-import socket
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from service.child_process import start_child
 from service.errors import IndexUnavailable
 from service.index.engine import SEARCH_EF, Generation, VectorStorage
 from service.index.fair_lock import FairLock
@@ -150,31 +149,12 @@ class ShardProcess:
         return head["answer"], records
 
     def _start(self) -> None:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            self._child = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "service.index.edge_worker",
-                    str(theirs.fileno()),
-                    json.dumps(self._config),
-                ],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                env={
-                    **os.environ,
-                    "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-                    "OMP_NUM_THREADS": "1",
-                },
-                start_new_session=True,  # Ctrl-C is for the parent, which then closes this
-            )
+        config = json.dumps(self._config)
+        self._child, self._connection = start_child("service.index.edge_worker", config)
         if self._closed:  # killed when there was no child yet
             self._child.kill()
         if self._nice:
             os.setpriority(os.PRIO_PROCESS, self._child.pid, self._nice)
-        self._connection = Connection(ours.detach())
         try:
             self._receive(START_SECONDS)
         except IndexUnavailable:

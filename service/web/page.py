@@ -14,7 +14,6 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from connectors.media import decode
 from connectors.modality import Points
 from service.bodies import DEFAULT_COLLECTION
 from service.errors import InvalidRequest, NotFound
@@ -85,13 +84,11 @@ async def cloud(
         raise InvalidRequest(f"point {id[:200]!r} is of {point.modality}; only point clouds are drawn", "id")
     path = await runtime.call_index(context, partial(runtime.media.path, key))
 
-    def draw() -> bytes:
-        points = decode("point_cloud", path.read_bytes(), name=point.payload.get("name"))
-        assert isinstance(points, np.ndarray)
-        return thinned(points, count).tobytes()
-
+    points = await runtime.engine.decode("point_cloud", path.read_bytes, point.payload.get("name") or "")
+    assert isinstance(points, np.ndarray)
     headers = {"cache-control": "private, no-cache", "x-content-type-options": "nosniff"}
-    return Response(await runtime.engine.run(draw), headers=headers, media_type="application/octet-stream")
+    drawn = await runtime.engine.run(lambda: thinned(points, count).tobytes())
+    return Response(drawn, headers=headers, media_type="application/octet-stream")
 
 
 def thinned(points: Points, count: int) -> Points:

@@ -90,7 +90,7 @@ def test_those_turned_away_are_told_at_once_and_one_that_leaves_keeps_nobody(
         door = Door(lambda: True, lambda modality, patient: None)
         held = [asyncio.create_task(door.hold()) for _ in range(3)]
         await asyncio.sleep(0)
-        held.pop().cancel()
+        held.pop(0).cancel()
         await asyncio.sleep(0.01)
         assert not any(task.done() for task in held)
         done, _ = await asyncio.wait(held, return_when=asyncio.FIRST_COMPLETED)

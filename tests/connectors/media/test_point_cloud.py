@@ -13,6 +13,7 @@ from connectors.errors import InvalidMedia, MediaTooLarge
 from connectors.media import Limits, decode
 from connectors.media.geometry import SURFACE_POINTS
 from connectors.media.pcd import unpack_lzf
+from connectors.media.point_cloud import is_read_in_python
 
 
 def cloud(data, name=None, **options):
@@ -481,3 +482,10 @@ def test_an_stl_with_a_word_for_a_number_is_invalid():
 def test_long_meshes_of_text_are_too_large(name):
     with pytest.raises(MediaTooLarge, match="bytes of text; the limit is 100"):
         cloud(samples.file("point_cloud", name), name, limits=Limits(max_mesh_text=100))
+
+
+def test_which_files_may_keep_the_interpreter() -> None:
+    assert is_read_in_python(b"v 1 2 3\nv 2 3 4\n", "a.obj")
+    assert is_read_in_python(b"glTF\x02\0\0\0")
+    assert is_read_in_python(b"ply\nformat binary_little_endian 1.0\nend_header\n\x00\x01\x02")
+    assert not is_read_in_python(b"\x93NUMPY\x01\x00")

@@ -84,11 +84,12 @@ def test_lanes_share_the_encoders_of_the_compact_bundle_and_what_waits(
 ) -> None:
     if not small:
         monkeypatch.setattr("service.engine.replicas.SMALL_PARAMETERS", 0)
+        monkeypatch.setattr("service.engine.lanes.LANE_ITEMS", 1)
     space, texts = load_bundle("compact"), [f"a dog and {i} cats" for i in range(400)]
     used = set[int]()
 
     async def work() -> list[Embedding | IsthmusError]:
-        copies = [("cpu", space.encoders)] * 2
+        copies = [("cpu", dict(space.encoders))] * 2
         engine = await Engine.start(space, Settings(max_batch=32), Metrics(), copies)
         grant = engine._lanes.run
 
@@ -119,8 +120,11 @@ def test_an_encoder_is_small_by_its_weights_however_they_are_kept() -> None:
     assert not is_small(wide)
 
 
-def test_there_is_a_lane_a_core_up_to_eight() -> None:
-    assert [lanes_on_cpu(cores) for cores in (1, 2, 64)] == [1, 2, 8]
+def test_there_is_a_lane_a_core_as_long_as_large_encoders_have_one_each() -> None:
+    small = list(load_bundle("compact").encoders.values())
+    assert [lanes_on_cpu(small, cores) for cores in (1, 2, 64)] == [1, 2, 8]
+    large = [*small, torch.nn.Linear(5_000, 5_000, device="meta")]
+    assert [lanes_on_cpu(large, cores) for cores in (1, 2, 8, 9)] == [1, 2, 8, 1]
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -165,3 +169,4 @@ def test_copies_on_the_cpu_share_its_cores(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("service.engine.compute.numa_nodes", lambda: nodes)
     assert shares(1) == [(6, None)]
     assert shares(2) == [(3, nodes[0]), (3, nodes[1])]
+    assert [threads for threads, _ in shares(4)] == [2, 2, 1, 1]
