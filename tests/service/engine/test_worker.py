@@ -113,3 +113,20 @@ def test_what_comes_while_another_encoder_computes_goes_into_one_batch() -> None
         worker.close()
 
     with_compute(work)
+
+
+def test_a_batch_is_filled_by_rows_whatever_the_number_of_items() -> None:
+    long = Prepared("text", torch.zeros(4, 1), 3)
+
+    async def work(compute: ComputeThread) -> None:
+        recorder = Recorder()
+        worker = worker_of(recorder, compute)
+        first = worker.submit("flow", ITEM)
+        await asyncio.to_thread(recorder.begun.wait, PROMPT)
+        together = [worker.submit("flow", long) for _ in range(3)]
+        recorder.gate.set()
+        await asyncio.gather(first, *together)
+        assert recorder.batches == [1, 2, 1], "8 rows fit: two items of 4"
+        worker.close()
+
+    with_compute(work)
