@@ -69,7 +69,7 @@ def create_app(settings: Settings | None = None, prepare: Prepare | None = None)
         redoc_url=None,
     )
     app.state.runtime = runtime
-    door = Door(runtime.crowded, runtime.refusal)
+    app.state.door = door = Door(runtime.crowded, runtime.refusal)
     app.add_middleware(Envelope, metrics=runtime.metrics, settings=runtime.settings, door=door)
     install_error_handlers(app, runtime)
     app.include_router(page.router)

@@ -37,36 +37,48 @@ class Door:
     def __init__(self, full: Callable[[], bool], refuse: Refuse) -> None:
         self._full = full
         self._refuse = refuse
-        self._told: asyncio.Event | None = None
+        self._held: list[Callable[[], None]] = []
 
     async def look(self, scope: Scope, receive: Receive) -> tuple[Overloaded | None, Receive]:
         """Why a request is turned away, or None; and what the rest reads the body from."""
-        if scope["path"] not in PATHS or scope["method"] != "POST" or not self._full():
+        if scope["path"] not in PATHS or scope["method"] != "POST" or not self.is_shut():
             return None, receive
         first = await receive()
-        body = first.get("body", b"")[:PEEK_BYTES]
-        found = FIRST_MEDIA.search(body)
-        if found is None or METADATA in body[: found.start()]:
-            return None, _replaying(first, receive)
         # Whether its own deadline can be kept is for the operation to say.
         patient = TIMEOUT_HEADER in Headers(scope=scope)
-        return self._refuse(NAMES[found[1]], patient), _replaying(first, receive)
+        return self.reason(first.get("body", b""), patient=patient), _replaying(first, receive)
+
+    def is_shut(self) -> bool:
+        """Whether some queue is full."""
+        return self._full()
+
+    def reason(self, body: bytes, *, patient: bool = False) -> Overloaded | None:
+        """Why a request whose JSON begins so is turned away, or None; `patient`: it sets its own deadline."""
+        found = FIRST_MEDIA.search(body, 0, PEEK_BYTES)
+        if found is None or METADATA in body[: found.start()]:
+            return None
+        return self._refuse(NAMES[found[1]], patient)
 
     async def hold(self) -> None:
-        """Wait for the moment at which those turned away are told so, all at once.
+        """Wait as `when_told` says."""
+        told = asyncio.Event()
+        self.when_told(told.set)
+        await told.wait()
+
+    def when_told(self, tell: Callable[[], None]) -> None:
+        """Call `tell` at the moment at which those turned away are told so, all at once.
 
         Clients that try again at once, whatever Retry-After says, would have the event loop answer nobody
         else; and between one answer and the next the encoders would have to wait for the interpreter.
         """
-        if self._told is None:
-            self._told = asyncio.Event()
+        if not self._held:
             asyncio.get_running_loop().call_later(HOLD_SECONDS, self._tell)
-        await self._told.wait()
+        self._held.append(tell)
 
     def _tell(self) -> None:
-        if self._told is not None:
-            self._told.set()
-            self._told = None
+        held, self._held = self._held, []
+        for tell in held:
+            tell()
 
 
 def _replaying(first: Message, receive: Receive) -> Receive:

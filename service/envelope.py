@@ -59,7 +59,7 @@ class Envelope:
             nonlocal status, begun
             if message["type"] == "http.response.start":
                 status, begun = message["status"], True
-                message["headers"] = [*message.get("headers", ()), *_timing_headers(context)]
+                message["headers"] = [*message.get("headers", ()), *timing_headers(context)]
             await send(message)
 
         try:
@@ -70,7 +70,7 @@ class Envelope:
                 )
             else:
                 await self._door.hold()
-                await self._turn_away(refused, context)(scope, receive, send_with_headers)
+                await turned_away(refused, context, self._metrics)(scope, receive, send_with_headers)
         except Exception as error:
             if begun:  # half a reply cannot be taken back: the server closes the connection
                 raise
@@ -122,11 +122,6 @@ class Envelope:
 
         return bounded
 
-    def _turn_away(self, error: Overloaded, context: RequestContext) -> JsonReply:
-        self._metrics.rejected.labels(error.code).inc()
-        headers = {"retry-after": str(error.retry_after)}
-        return JsonReply(error_body(error, context.id), status_of(error), headers)
-
     def _observe(self, scope: Scope, context: RequestContext, status: int) -> None:
         at_door = scope["path"] if scope["path"] in PATHS else "unmatched"
         route = getattr(scope.get("route"), "path", at_door)
@@ -144,7 +139,14 @@ def _failed(context: RequestContext) -> JsonReply:
     return JsonReply(framework_body(500, message, None, context.id), 500)
 
 
-def _timing_headers(context: RequestContext) -> list[tuple[bytes, bytes]]:
+def turned_away(error: Overloaded, context: RequestContext, metrics: Metrics) -> JsonReply:
+    """What a request that the door turned away is told; it is counted."""
+    metrics.rejected.labels(error.code).inc()
+    return JsonReply(error_body(error, context.id), status_of(error), {"retry-after": str(error.retry_after)})
+
+
+def timing_headers(context: RequestContext) -> list[tuple[bytes, bytes]]:
+    """The headers with a request's id and where its time went."""
     times = context.milliseconds()
     timing = ", ".join(f"{name};dur={ms:g}" for name, ms in times.items())
     return [

@@ -20,6 +20,7 @@ from connectors.errors import IsthmusError
 from service.app import create_app
 from service.runtime import Prepare, Runtime
 from service.settings import Settings
+from service.turnstile import turnstile
 
 SWITCH_SECONDS = 0.0005
 """How soon a busy thread hands the interpreter to the event loop; Python's own 5 ms would be felt."""
@@ -112,6 +113,7 @@ def serve(settings: Settings, prepare: Prepare | None = None, welcome: str | Non
         # uvloop takes the interpreter anew for every event, which keeps it from the encoders' threads: of ten
         # times too many requests they answered 5 % fewer.
         loop="asyncio",
+        http=turnstile(app.state.door, runtime.metrics),
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),
