@@ -43,9 +43,12 @@ class Door:
         """Why a request is turned away, or None; and what the rest reads the body from."""
         if scope["path"] not in PATHS or scope["method"] != "POST" or not self.is_shut():
             return None, receive
+        headers = Headers(scope=scope)
+        if not headers.get("content-type", "application/json").lower().startswith("application/json"):
+            return None, receive
         first = await receive()
         # Whether its own deadline can be kept is for the operation to say.
-        patient = TIMEOUT_HEADER in Headers(scope=scope)
+        patient = TIMEOUT_HEADER in headers
         return self.reason(first.get("body", b""), patient=patient), _replaying(first, receive)
 
     def is_shut(self) -> bool:
@@ -78,7 +81,7 @@ class Door:
     def _tell(self) -> None:
         held, self._held = self._held, []
         for tell in held:
-            tell()
+            asyncio.get_running_loop().call_soon(tell)  # if one fails the others are called all the same
 
 
 def _replaying(first: Message, receive: Receive) -> Receive:

@@ -61,7 +61,7 @@ def keep_what_is_loaded() -> None:
     """Have the garbage collector pass over every object there is by now.
 
     They are the libraries' and the encoders', and stay until the end. Going through them again and again took
-    a third of the event loop's time, a tenth of a second at a time.
+    a third of the event loop's time.
     """
     gc.collect()
     gc.freeze()

@@ -18,14 +18,20 @@ from service.errors import Overloaded
 from service.metrics import Metrics
 from service.request_context import RequestContext
 
-LINE = re.compile(rb"POST (\S+) HTTP/1\.1\r\n")
-LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
+HEAD = re.compile(
+    rb"POST (\S{1,64}) HTTP/1\.1\r\n"
+    rb"((?:[\w!#$%&'*+.^`|~-]{1,64}:[\t\x20-\x7e\x80-\xff]{0,4096}\r\n){1,64})\r\n"
+)
+"""A head in which nothing is open to two readings; what else there is, uvicorn's parser is to judge."""
+LENGTH = re.compile(rb"^content-length: *(\d{1,9}) *\r$", re.IGNORECASE | re.MULTILINE)
 UNUSUAL = re.compile(
-    rb"\r\n(x-request-id|x-request-timeout|expect|transfer-encoding|connection(?!: *keep-alive\r)):?",
-    re.IGNORECASE,
+    rb"^(x-request-id|x-request-timeout|expect|transfer-encoding|upgrade"
+    rb"|connection(?!: *keep-alive *\r)|content-type(?!: *application/json *[;\r])) *:",
+    re.IGNORECASE | re.MULTILINE,
 )
 """Headers with which a request is the app's to answer, whatever the answer is."""
-END = b"\r\n\r\n"
+MOST_HELD = 8
+"""Requests of one connection that wait for their refusal at once."""
 
 
 def turnstile(door: Door, metrics: Metrics) -> type[asyncio.Protocol]:
@@ -41,9 +47,7 @@ def turnstile(door: Door, metrics: Metrics) -> type[asyncio.Protocol]:
 
         def data_received(self, data: bytes) -> None:
             """Look at what came, and pass it on unless it is a request to turn away."""
-            if self._turned_away:
-                self._tell()  # answers go out in the order of their requests
-            if self._is_idle() and door.is_shut():
+            if self._can_turn_away() and door.is_shut():
                 found = _whole_request(data)
                 error = door.reason(found[1]) if found else None
                 if found and error:
@@ -51,6 +55,7 @@ def turnstile(door: Door, metrics: Metrics) -> type[asyncio.Protocol]:
                     self._turned_away.append((found[0], error, RequestContext()))
                     door.when_told(self._tell)
                     return
+            self._tell()  # answers go out in the order of their requests
             super().data_received(data)
 
         def on_message_begin(self) -> None:
@@ -68,18 +73,24 @@ def turnstile(door: Door, metrics: Metrics) -> type[asyncio.Protocol]:
             self._tell()
             super().shutdown()
 
-        def _is_idle(self) -> bool:
-            return self._between_requests and (self.cycle is None or self.cycle.response_complete)
+        def _can_turn_away(self) -> bool:
+            """Whether no other request is under way, and answers are read as they come."""
+            idle = self._between_requests and (self.cycle is None or self.cycle.response_complete)
+            return idle and not self.flow.write_paused and len(self._turned_away) < MOST_HELD
 
         def _tell(self) -> None:
-            told, self._turned_away = self._turned_away, []
-            if not told or self.transport.is_closing():
+            if not self._turned_away:
                 return
-            self.transport.write(b"".join(self._reply(*each) for each in told))
+            told, self._turned_away = self._turned_away, []
+            replies = b"".join(self._reply(*each) for each in told)
             self.server_state.total_requests += len(told)
-            self.timeout_keep_alive_task = self.loop.call_later(
-                self.timeout_keep_alive, self.timeout_keep_alive_handler
-            )
+            if not self.transport.is_closing():
+                self.transport.write(replies)
+            if not self.transport.is_closing():  # writing finds out that the client has gone
+                self._unset_keepalive_if_required()
+                self.timeout_keep_alive_task = self.loop.call_later(
+                    self.timeout_keep_alive, self.timeout_keep_alive_handler
+                )
 
         def _reply(self, path: str, error: Overloaded, context: RequestContext) -> bytes:
             reply = turned_away(error, context, metrics)
@@ -95,11 +106,11 @@ def turnstile(door: Door, metrics: Metrics) -> type[asyncio.Protocol]:
 
 def _whole_request(data: bytes) -> tuple[str, bytes] | None:
     """The path and the body of a request that is all of the data, and that the door may turn away."""
-    line = LINE.match(data)
-    end = data.find(END)
-    if line is None or end < 0 or (path := line[1].decode("latin-1")) not in PATHS:
+    head = HEAD.match(data)
+    if head is None or (path := head[1].decode("latin-1")) not in PATHS or UNUSUAL.search(head[2]):
         return None
-    length = LENGTH.search(data, 0, end + 2)
-    if length is None or end + len(END) + int(length[1]) != len(data) or UNUSUAL.search(data, 0, end + 2):
+    lengths = LENGTH.findall(head[2])
+    if len(lengths) != head[2].lower().count(b"content-length") or len(lengths) != 1:
         return None
-    return path, data[end + len(END) :]
+    body = data[head.end() :]
+    return (path, body) if len(body) == int(lengths[0]) else None

@@ -127,7 +127,13 @@ def test_a_request_for_a_full_queue_never_reaches_the_app(service: Service) -> N
 
 @pytest.mark.parametrize(
     "header",
-    [b"X-Request-Id: mine", b"x-request-timeout: 5", b"Connection: close", b"Expect: 100-continue-not"],
+    [
+        b"X-Request-Id: mine",
+        b"x-request-timeout: 5",
+        b"Connection: close",
+        b"Expect: 100-continue-not",
+        b"content-type: text/plain",
+    ],
 )
 def test_requests_that_ask_for_something_special_are_the_apps(service: Service, header: bytes) -> None:
     async def client(client: Client) -> None:
@@ -150,6 +156,48 @@ def test_other_requests_are_the_apps(service: Service, other: bytes) -> None:
     async def client(client: Client) -> None:
         client.send(other)
         assert (await client.answer())[0] == 200
+
+    service.run(client)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"Content-Length: 5",
+        b"x: a\nTransfer-Encoding: chunked",
+        b"x: a\rb",
+        b" folded: yes",
+        b"no colon",
+        b"na\x00me: x",
+    ],
+)
+def test_a_head_that_can_be_read_in_two_ways_is_the_parsers(service: Service, header: bytes) -> None:
+    async def client(client: Client) -> None:
+        client.send(request(TEXT, header))
+        assert (await client.answer())[0] in (200, 400)
+
+    service.run(client)
+
+
+@pytest.mark.parametrize("length", [b"0" * 5000 + b"5", b"x", b"-1", b"999999999"])
+def test_a_length_that_is_none_is_the_parsers(service: Service, length: bytes) -> None:
+    async def client(client: Client) -> None:
+        whole = request(TEXT, b"content-type: application/json")
+        client.send(whole.replace(b"content-length: %d" % len(TEXT), b"content-length: " + length))
+        client.writer.write_eof()
+        await asyncio.sleep(0.2)
+
+    service.run(client)
+    assert service.metrics.rejected.labels("overloaded")._value.get() == 0
+
+
+def test_of_many_requests_at_once_on_one_connection_some_are_the_apps(service: Service) -> None:
+    async def client(client: Client) -> None:
+        for _ in range(30):
+            client.send(request(TEXT))
+            await asyncio.sleep(0.002)
+        statuses = [(await client.answer())[0] for _ in range(30)]
+        assert {429, 200} == set(statuses)
 
     service.run(client)
 
