@@ -28,14 +28,26 @@ MOST_LANES = 8
 """Batches under way at once on the CPU, at most: what is Python in them runs one at a time."""
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a batch is given to run with.
+
+    `encoder` is the copy there, and `among` how many batches are to share the items that wait. `alone` tells
+    that no other runs beside it on the CPU: what waits, waits for it.
+    """
+
+    encoder: Encoder
+    among: int
+    alone: bool
+
+
 class Replica(Protocol):
     """Where one batch at a time of an encoder runs."""
 
-    def run(self, function: Callable[[Encoder, int], T], waiting: Callable[[], int]) -> T:
+    def run(self, function: Callable[[Place], T], waiting: Callable[[], int]) -> T:
         """Run what uses the encoder where it is to be run; raises what it raises.
 
-        The function is given the encoder, and among how many batches the items that wait are to be shared;
-        `waiting` tells how many do.
+        `waiting` tells how many items do.
         """
 
 
@@ -46,10 +58,10 @@ class OnGpu:
     encoder: Encoder
     stream: "torch.cuda.Stream"
 
-    def run(self, function: Callable[[Encoder, int], T], waiting: Callable[[], int]) -> T:
+    def run(self, function: Callable[[Place], T], waiting: Callable[[], int]) -> T:
         """As `Replica.run`. A GPU does a large batch in the time of a small one: nothing is shared out."""
         with torch.cuda.stream(self.stream):
-            return function(self.encoder, 1)
+            return function(Place(self.encoder, among=1, alone=False))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +72,12 @@ class OnCpu:
     lanes: Lanes
     small: bool
 
-    def run(self, function: Callable[[Encoder, int], T], waiting: Callable[[], int]) -> T:
+    def run(self, function: Callable[[Place], T], waiting: Callable[[], int]) -> T:
         """As `Replica.run`."""
 
         def on_lane(lane: Lane, among: int) -> T:
-            return function(self.copies[0 if lane == WHOLE else lane], among)
+            alone = lane == WHOLE or len(self.copies) == 1
+            return function(Place(self.copies[0 if lane == WHOLE else lane], among, alone))
 
         return self.lanes.run(on_lane, waiting, small=self.small)
 

@@ -25,7 +25,8 @@ from service.engine.batch import Encoded, Job, next_batch
 from service.engine.decode_pool import fail, settle
 from service.engine.embedding import Vectors
 from service.engine.fair_queue import FairQueue
-from service.engine.replicas import Replica
+from service.engine.replicas import Place, Replica
+from service.engine.returns import Returns
 from service.errors import EncoderFailed, Unavailable
 
 log = logging.getLogger("isthmus.engine")
@@ -76,7 +77,11 @@ class EncoderWorker:
         self._queue: FairQueue[Job] = FairQueue()
         self._running: list[list[Job]] = [[] for _ in self._replicas]
         self._begun = [0.0 for _ in self._replicas]
-        self._ready = threading.Condition()
+        self._lock = threading.Lock()
+        self._ready = threading.Condition(self._lock)
+        self._returns = Returns()
+        self._wanted = 0
+        self._complete = threading.Condition(self._lock)
         self._closed = False
         self._answered = 0.0
         self._threads = [self._start(i) for i in range(len(self._replicas))]
@@ -97,19 +102,22 @@ class EncoderWorker:
         The future raises `EncoderFailed`, or the `MediaError` the encoder raised.
         """
         future: asyncio.Future[Encoded] = asyncio.get_running_loop().create_future()
-        with self._ready:
+        with self._lock:
             if self._closed:
                 raise Unavailable("the service is stopping")
             job = Job(prepared, future, time.perf_counter())
             self._queue.push(flow, job)
+            self._returns.asked(job.entered)
             self._ready.notify()
+            if len(self._queue) == self._wanted:
+                self._complete.notify()
         future.add_done_callback(partial(self._forget, flow, job))
         return future
 
     def _forget(self, flow: Hashable, job: Job, future: "asyncio.Future[Encoded]") -> None:
         """Let go at once of what a cancelled job holds: its room is another's by now."""
         if future.cancelled():
-            with self._ready:
+            with self._lock:
                 self._queue.discard(flow, job)
 
     async def probe(self, sample: Prepared, fresh_seconds: float, timeout: float) -> bool:
@@ -131,7 +139,7 @@ class EncoderWorker:
     def revive(self) -> bool:
         """Start a new thread for each that died, failing the batch it died with; whether one had."""
         lost: list[Job] = []
-        with self._ready:
+        with self._lock:
             dead = [i for i, thread in enumerate(self._threads) if not thread.is_alive()]
             if not dead or self._closed:
                 return False
@@ -150,11 +158,12 @@ class EncoderWorker:
 
         A thread that hangs is left behind: the process must end all the same.
         """
-        with self._ready:
+        with self._lock:
             self._closed = True
             waiting = [job for _, job in self._queue.in_turn()]
             self._queue = FairQueue()
             self._ready.notify_all()
+            self._complete.notify_all()
         self._deliver(waiting, Unavailable("the service is stopping"))
         latest = time.monotonic() + LONGEST_STOP
         for thread in self._threads:
@@ -178,17 +187,25 @@ class EncoderWorker:
             self._run(replica, partial(self._take, index))
             self._running[index], self._begun[index] = [], 0.0
 
-    def _take(self, index: int, among: int) -> list[Job]:
+    def _take(self, index: int, place: Place) -> list[Job]:
         """The next batch, of all that waits or its share if there are others for the rest.
 
         It is taken when it can run, and no sooner: what comes until then goes with it.
         """
-        with self._ready:
-            share = math.ceil(len(self._queue) / among) if among > 1 else self._max_rows
+        with self._lock:
+            if place.alone:
+                self._await_returns()
+            share = math.ceil(len(self._queue) / place.among) if place.among > 1 else self._max_rows
             most = min(self._memory_rows, max(1, share))
             self._running[index] = next_batch(self._queue, most, self._rows_in_time())
             self._begun[index] = time.perf_counter()
             return self._running[index]
+
+    def _await_returns(self) -> None:
+        """Give those just answered a moment to be back, if they tend to be; the caller holds the lock."""
+        self._wanted, seconds = self._returns.worth_waiting(len(self._queue), time.perf_counter())
+        if seconds > 0 and not self._closed:
+            self._complete.wait(seconds)
 
     def _rows_in_time(self) -> dict[Modality, int]:
         """Rows of each modality that, at the speed measured, are done within the time aimed at."""
@@ -196,7 +213,7 @@ class EncoderWorker:
             modality: int(self._batch_seconds / each) for modality, each in list(self._row_seconds.items())
         }
 
-    def _run(self, replica: Replica, take: Callable[[int], list[Job]]) -> None:
+    def _run(self, replica: Replica, take: Callable[[Place], list[Job]]) -> None:
         """Run the batch that `take` gives, and one that fails again in halves.
 
         A single item that fails takes the blame.
@@ -204,13 +221,16 @@ class EncoderWorker:
         jobs: list[Job] = []
         started = took = 0.0
 
-        def encode(encoder: Encoder, among: int) -> tuple[Matrix, Matrix, str] | None:
+        def encode(place: Place) -> tuple[Matrix, Matrix, str] | None:
             nonlocal jobs, started, took
-            jobs, started = take(among), time.perf_counter()
+            jobs, started = take(place), time.perf_counter()
             if not jobs:
                 return None
-            vectors = self._encode(encoder, [job.prepared for job in jobs])
+            vectors = self._encode(place.encoder, [job.prepared for job in jobs])
             took = time.perf_counter() - started
+            if place.alone:
+                with self._lock:
+                    self._returns.answered(len(jobs), len(self._queue), took, time.perf_counter())
             return vectors
 
         try:
@@ -234,8 +254,8 @@ class EncoderWorker:
         if short_of_memory and torch.cuda.is_available():
             torch.cuda.empty_cache()
         half = len(jobs) // 2
-        self._run(replica, lambda among: jobs[:half])
-        self._run(replica, lambda among: jobs[half:])
+        self._run(replica, lambda place: jobs[:half])
+        self._run(replica, lambda place: jobs[half:])
 
     def _finish(
         self, jobs: list[Job], native: Matrix, unified: Matrix, connector: str, started: float, took: float

@@ -130,3 +130,33 @@ def test_a_batch_is_filled_by_rows_whatever_the_number_of_items() -> None:
         worker.close()
 
     with_compute(work)
+
+
+def test_clients_who_come_back_at_once_end_up_in_one_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.engine.returns.WINDOW", PROMPT)
+    clients, rounds = 4, 30
+
+    def encode(batch: Sequence[Prepared]) -> Result:
+        time.sleep(0.02)
+        return vectors(batch)
+
+    async def work(compute: ComputeThread) -> None:
+        recorder = Recorder(encode)
+        worker = worker_of(recorder, compute)
+
+        async def client(name: int) -> None:
+            for _ in range(rounds):
+                await worker.submit(name, ITEM)
+                await asyncio.sleep(0.003)  # the way to a client and back
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(client(0))
+            await asyncio.to_thread(recorder.begun.wait, PROMPT)
+            for name in range(1, clients):
+                group.create_task(client(name))
+            await asyncio.sleep(0)
+            recorder.gate.set()
+        assert recorder.batches[10:].count(clients) > rounds / 2, recorder.batches
+        worker.close()
+
+    with_compute(work)
