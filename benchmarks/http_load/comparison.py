@@ -16,7 +16,8 @@ from benchmarks.http_load.servers import free_port, running
 from benchmarks.peers import vit_b_32
 from benchmarks.peers.lineup import DEFAULT, EXACT, INFINITY, KINDS, Peer, lineup, vectors_of
 
-ITEMS = {"text": 512, "image": 128}
+ITEMS = 512
+"""Different items of each kind: more than are under way at once, of which Isthmus embeds equal ones once."""
 COMPARED = 8
 """Items whose vectors are compared between servers."""
 
@@ -27,7 +28,7 @@ def compare(
     installed: Path, concurrencies: tuple[int, ...], seconds: float, tell: Callable[[str], None]
 ) -> list[Row]:
     """Rates, latencies and vectors of every peer; `tell` hears which one is at it."""
-    contents = {kind: [content(kind, seed) for seed in range(ITEMS[kind])] for kind in KINDS}
+    contents = {kind: [content(kind, seed) for seed in range(ITEMS)] for kind in KINDS}
     loads: Loads = {}
     vectors: dict[tuple[str, str], np.ndarray] = {}
     rows: list[Row] = []

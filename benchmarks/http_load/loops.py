@@ -54,9 +54,9 @@ class Tally:
             self.ended.append(now - self.started)
             self.latencies.append((now - sent) * 1000)
 
-    def load(self, unsent: int = 0) -> Load:
-        """All of it."""
-        seconds = time.perf_counter() - self.started
+    def load(self, seconds: float | None = None, unsent: int = 0) -> Load:
+        """All of it, in so many seconds, or in those until now."""
+        seconds = seconds or time.perf_counter() - self.started
         return Load(seconds, np.array(self.ended), np.array(self.latencies), self.statuses, unsent)
 
 
@@ -72,21 +72,34 @@ async def ask(
 
 
 async def closed_loop(port: int, requests: Sequence[bytes], concurrency: int, seconds: float) -> Load:
-    """`concurrency` connections, each sending its next request when the last one is answered with 200."""
-    tally, turn = Tally(), iter(range(10**9))
+    """`concurrency` connections, each sending its next request when the last one is answered with 200.
+
+    What is counted begins when each has had its first answer, and ends `seconds` later: neither the first
+    batch, which is small, nor the last ones, when connections end, are part of it.
+    """
+    tally: Tally | None = None
+    first_answers, turn = 0, iter(range(10**9))
 
     async def connection() -> None:
+        nonlocal tally, first_answers
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        while time.perf_counter() < tally.started + seconds:
+        for asked in range(10**9):
             sent = time.perf_counter()
             status, body = await ask(reader, writer, requests[next(turn) % len(requests)])
             if status != 200:
                 raise RuntimeError(f"the server answered {status}: {body[:500].decode(errors='replace')}")
-            tally.add(status, sent)
+            if tally is None:
+                first_answers += asked == 0
+                tally = Tally() if first_answers == concurrency else None
+            elif time.perf_counter() < tally.started + seconds:
+                tally.add(status, sent)
+            else:
+                break
         writer.close()
 
     await asyncio.gather(*(connection() for _ in range(concurrency)))
-    return tally.load()
+    assert tally is not None
+    return tally.load(seconds)
 
 
 async def counted_loop(
@@ -148,7 +161,7 @@ async def open_loop(port: int, requests: Sequence[bytes], rate: float, seconds: 
             number += 1
         await asyncio.sleep(0.002)
     await asyncio.gather(*running)
-    load = tally.load(unsent)
+    load = tally.load(unsent=unsent)
     for _, writer in idle:
         writer.close()
     return load
