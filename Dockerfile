@@ -2,7 +2,7 @@
 #
 #   docker build -t isthmus .                                   for CPUs
 #   docker build -t isthmus:cuda --build-arg VARIANT=cuda .     for NVIDIA GPUs (run with --gpus all)
-#   docker build -t isthmus:full --build-arg EXTRAS=clap .      with LAION CLAP, for the full bundle
+#   docker build -t isthmus:train --build-arg EXTRAS=train .    with what `isthmus train` needs
 #
 #   docker run -p 8080:8080 -v isthmus-data:/data -v "$PWD/models:/models:ro" isthmus
 #   docker run -p 8080:8080 isthmus demo                        with the sample gallery

@@ -7,8 +7,8 @@ with Client("http://127.0.0.1:8080") as client:
 """
 
 import json
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any, Literal, Self
 from urllib.parse import quote
@@ -16,6 +16,7 @@ from urllib.parse import quote
 import httpx
 
 from connectors.errors import IsthmusError
+from service.errors import ServiceError
 
 CONNECTOR_FILES = ("connector.safetensors", "manifest.json", "calibration.json")
 
@@ -34,6 +35,16 @@ class RequestFailed(IsthmusError):
         self.status = reply.status_code
         advice = reply.headers.get("retry-after", "")
         self.retry_after = int(advice) if advice.isdecimal() else None
+
+
+@contextmanager
+def reaching(url: str) -> Iterator["Client"]:
+    """A client, for a command line: where no service answers, what is raised is a `ServiceError`."""
+    try:
+        with Client(url) as client:
+            yield client
+    except (httpx.TransportError, httpx.InvalidURL) as error:
+        raise ServiceError(f"no service answers at {url}: {error}") from error
 
 
 class Client:

@@ -110,6 +110,7 @@ class MediaStoreUnavailable(ServiceError):
     """The media store does not answer, or failed while it did; the request may be tried again."""
 
     code = "media_store_unavailable"
+    retry_after = 2
 
 
 class ConnectorUnfit(ServiceError):

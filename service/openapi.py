@@ -72,16 +72,16 @@ def example_reply(
     `others` describes what it answers by `Accept` in place of JSON, by content type.
     """
     content = {"application/json": {"example": example}, **(others or {})}
+    error = {"schema": {"$ref": REF.format(model="Error")}}
     return {
         status: {"description": "Done", "content": content},
         "4XX": {
             "description": "What is wrong with the request",
-            "content": {
-                "application/json": {
-                    "schema": {"$ref": REF.format(model="Error")},
-                    "example": dict(ERROR_EXAMPLE),
-                }
-            },
+            "content": {"application/json": {**error, "example": dict(ERROR_EXAMPLE)}},
+        },
+        "5XX": {
+            "description": "What keeps the service from answering; after 503 and 504 it may be asked again",
+            "content": {"application/json": error},
         },
     }
 

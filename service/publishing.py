@@ -5,14 +5,11 @@ service does that when it starts next.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-import httpx
-
-from service.client import Client
+from service.client import reaching
 from service.connector_store import Active, ConnectorStore
 from service.errors import NotFound, ServiceError
 from service.settings import Settings
@@ -44,19 +41,19 @@ class RunningService:
 
     def listing(self) -> dict[str, Any]:
         """See `Target.listing`."""
-        with self._client() as client:
+        with reaching(self._url) as client:
             return client.connectors()
 
     def publish(self, directories: Sequence[Path], onto: str | None = None) -> str:
         """See `Target.publish`. One after another, each onto the one before."""
-        with self._client() as client:
+        with reaching(self._url) as client:
             for directory in directories:
                 onto = client.publish_connector(directory, onto)["version"]
         return str(onto)
 
     def activate(self, version: str, shown: Shown) -> str:
         """See `Target.activate`. Waits for the end; the service goes on where this is interrupted."""
-        with self._client() as client:
+        with reaching(self._url) as client:
             job = client.activate_connector(version)
             while job["state"] not in ("done", "failed", "cancelled", "paused"):
                 shown(job)
@@ -71,16 +68,6 @@ class RunningService:
             f"{version} is active: {done['projected']:,} points projected, {done['unchanged']:,} unchanged, "
             f"in {done['seconds']:.1f} s; {done['former']} is kept for isthmus connectors rollback"
         )
-
-    @contextmanager
-    def _client(self) -> Iterator[Client]:
-        try:
-            with Client(self._url) as client:
-                yield client
-        except httpx.TransportError as error:
-            raise ServiceError(
-                f"no service answers at {self._url} ({error}); name one with --url, or a --data-dir"
-            ) from error
 
 
 class DataDirectory:

@@ -16,7 +16,7 @@ from types import FrameType
 
 import uvicorn
 
-from connectors.errors import IsthmusError
+from connectors.errors import ConfigError, IsthmusError
 from service.app import create_app
 from service.runtime import Prepare, Runtime
 from service.settings import Settings
@@ -71,9 +71,15 @@ def listen(host: str, port: int) -> socket.socket:
     """A listening socket whose connections send what they have at once.
 
     asyncio sees to that only for sockets it makes itself; without it a reply waits 40 ms between its head and
-    its body for the client to acknowledge the first.
+    its body for the client to acknowledge the first. Raises `ConfigError` where the address cannot be had.
     """
-    listener = socket.create_server((host, port), reuse_port=False, backlog=2048)
+    try:
+        listener = socket.create_server((host, port), reuse_port=False, backlog=2048)
+    except (OSError, OverflowError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(
+            f"cannot listen on {host}, port {port}: {reason}; choose another with --host and --port"
+        ) from error
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
 

@@ -117,4 +117,11 @@ class Settings(BaseSettings):
     def _split(cls, value: Any) -> Any:
         return tuple(filter(None, value.split(os.pathsep))) if isinstance(value, str) else value
 
-    log_level: str = Field("info", description="critical, error, warning, info or debug")
+    log_level: Literal["critical", "error", "warning", "info", "debug"] = Field(
+        "info", description="The least that is logged: critical, error, warning, info or debug"
+    )
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _lower(cls, value: Any) -> Any:
+        return value.lower() if isinstance(value, str) else value

@@ -167,10 +167,14 @@ def evaluate(
     data: Annotated[Path, typer.Option(help="A dataset's local copy, or a folder of feature sets")],
     bundle: Annotated[str | None, typer.Option(help="Bundle to measure, or to take encoders of")] = None,
     connector: Annotated[
-        list[Path] | None, typer.Option(help="Connector directory; alone it needs feature sets as --data")
+        list[Path] | None,
+        typer.Option(help="Connector directory; --bundle, or compact, embeds the media"),
     ] = None,
     connectors: Annotated[str | None, typer.Option(help="Another connector set of the bundle")] = None,
-    dataset: Annotated[str | None, typer.Option(help="Which dataset --data is, where it is not seen")] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(help="What --data is, if it cannot be told: esc50, jsonl, ..."),
+    ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object, not tables")] = False,
     resamples: Annotated[int, typer.Option(min=0, help="Of the bootstrap; 0 for no intervals")] = 1000,
     seed: Annotated[int, typer.Option(help="Of the bootstrap")] = 0,
@@ -290,7 +294,7 @@ def train(
 def import_connector(
     file: Annotated[Path, typer.Argument(help="ex_clap.pt, ex_ulip.pt, clap_clip.pt or ulip_clip.pt")],
     output: Annotated[Path, typer.Option(help="Connector directory to make")],
-    kind: Annotated[str | None, typer.Option(help="Which it is, where its name does not tell")] = None,
+    kind: Annotated[str | None, typer.Option(help="ex_clap, ... where its name does not tell")] = None,
 ) -> None:
     """Convert a projector released by the authors of C-MCR and Ex-MCR."""
     from training.importer import import_release

@@ -11,6 +11,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,8 @@ def run(
     """
     if output.exists():
         raise ConfigError(f"{output} exists: choose another --output, or remove it")
+    if find_spec("matplotlib") is None:
+        raise ConfigError("training ends in a report, which needs matplotlib: pip install 'isthmus[train]'")
     seconds: dict[str, float] = {}
     with Group() as group:
         where = group.device if device is None else choose_device(device)

@@ -27,7 +27,9 @@ def publish(
     directory: Annotated[
         list[Path], typer.Argument(help="Connectors as isthmus train makes them, one a leaf")
     ],
-    onto: Annotated[str | None, typer.Option(help="The release they are added to; the active one")] = None,
+    onto: Annotated[
+        str | None, typer.Option(help="The release they are added to; else the active one")
+    ] = None,
     activate_it: Annotated[bool, typer.Option("--activate", help="Switch to it, too")] = False,
     url: Url = DEFAULT_URL,
     data_dir: DataDir = None,

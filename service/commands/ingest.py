@@ -20,7 +20,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from connectors.errors import ConfigError, MissingFiles
-from service.client import Client
+from service.client import Client, reaching
 from service.ingest.params import SourceKind
 from service.jobs.record import ENDED, Fault
 from service.settings import Settings
@@ -66,7 +66,7 @@ def ingest(
         if url is None:
             asyncio.run(_ingest_here(bar, settings, local.resolve(), collection, given))
         else:
-            with Client(url) as client:
+            with reaching(url) as client:
                 _ingest_there(bar, client, settings, path, on_server, collection, given)
     raise typer.Exit(bar.summarise())
 

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from connectors.errors import ConfigError
 from service.backup import restore_backup, write_backup
-from service.client import Client
+from service.client import reaching
 from service.errors import IndexUnavailable
 from service.export import export_collection, import_collection, read_layout
 from service.index.edge_engine import EdgeEngine
@@ -42,7 +42,7 @@ def backup(
     if target.exists():
         raise ConfigError(f"{target} exists; name a new directory for the backup")
     if url is not None:
-        with Client(url) as client:
+        with reaching(url) as client:
             manifest = client.backup(target)
     else:
         manifest = _backup_stopped(_settings(data_dir), target)

@@ -96,6 +96,12 @@ def test_a_wrong_setting_is_named(
     monkeypatch.setenv("ISTHMUS_PORT", "many")
     assert run(monkeypatch, "config") == 2
     assert "ISTHMUS_PORT" in capsys.readouterr().err
+    monkeypatch.delenv("ISTHMUS_PORT")
+    monkeypatch.setenv("ISTHMUS_LOG_LEVEL", "verbose")
+    assert run(monkeypatch, "config") == 2
+    assert "ISTHMUS_LOG_LEVEL" in capsys.readouterr().err
+    monkeypatch.setenv("ISTHMUS_LOG_LEVEL", "Warning")
+    assert run(monkeypatch, "config") == 0
 
 
 def test_what_cannot_be_done_is_said_in_one_line(
@@ -105,3 +111,13 @@ def test_what_cannot_be_done_is_said_in_one_line(
     said = capsys.readouterr().err
     assert said.startswith("error: ") and "no-such-bundle" in said
     assert run(monkeypatch, "config", "nonsense") == 2
+
+
+def test_a_service_that_does_not_answer_is_said_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "a.txt").write_text("a dog")
+    nobody = "http://127.0.0.1:9"
+    for command in (("ingest", str(tmp_path)), ("backup", str(tmp_path / "backup")), ("connectors", "list")):
+        assert run(monkeypatch, *command, "--url", nobody) == 1
+        assert f"error: no service answers at {nobody}" in capsys.readouterr().err

@@ -3,6 +3,9 @@
 import gc
 import socket
 
+import pytest
+
+from connectors.errors import ConfigError
 from service.server import keep_what_is_loaded, listen
 
 
@@ -13,6 +16,15 @@ def test_connections_do_not_wait_with_small_packets() -> None:
         listener.accept()[0] as accepted,
     ):
         assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_an_address_that_cannot_be_had_is_named() -> None:
+    with listen("127.0.0.1", 0) as listener:
+        port = listener.getsockname()[1]
+        with pytest.raises(ConfigError, match=rf"cannot listen on 127\.0\.0\.1, port {port}: .* --port"):
+            listen("127.0.0.1", port)
+    with pytest.raises(ConfigError, match=r"nowhere\.invalid"):
+        listen("nowhere.invalid", 0)
 
 
 def test_what_is_loaded_is_not_gone_through_again_and_what_comes_later_is() -> None:

@@ -147,6 +147,13 @@ def test_an_output_that_exists_is_not_overwritten(recipe_file, tmp_path):
         run(load_recipe(recipe_file), tmp_path / "connector")
 
 
+def test_what_the_report_needs_is_missed_before_any_work(recipe_file, tmp_path, monkeypatch):
+    monkeypatch.setattr("training.run.find_spec", lambda name: None)
+
+    with pytest.raises(ConfigError, match=r"pip install 'isthmus\[train\]'"):
+        run(load_recipe(recipe_file), tmp_path / "connector")
+
+
 def other_items(root, vectors):
     items = [{"id": f"other-{row}", "text": "?"} for row in range(len(vectors["leaf_overlap"]))]
     write(root / "train", "leaf_overlap", vectors["leaf_overlap"], items)
