@@ -28,8 +28,9 @@ class Encoded:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Job:
-    """One prepared item, and the future that waits for its vectors."""
+    """One prepared item of a request, its flow, and the future that waits for its vectors."""
 
+    flow: Hashable
     prepared: Prepared
     future: "asyncio.Future[Encoded]"
     entered: float

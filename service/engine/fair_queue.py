@@ -21,6 +21,9 @@ class FairQueue(Generic[T]):
     def __len__(self) -> int:
         return self._size
 
+    def __contains__(self, flow: Hashable) -> bool:
+        return flow in self._flows
+
     def push(self, flow: Hashable, item: T) -> None:
         """Add an item at the end of its flow; a new flow comes after those waiting."""
         self._flows.setdefault(flow, deque()).append(item)

@@ -26,13 +26,25 @@ LANE_ITEMS = 8
 """Items that make a good batch on one lane."""
 
 
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A lane, and among how many free ones, itself included, the items that wait are to be shared.
+
+    `alone`: no other batch runs beside it, and none waited behind it when it was granted.
+    """
+
+    lane: Lane
+    among: int
+    alone: bool
+
+
 @dataclass(slots=True, eq=False)
 class _Turn:
-    """Who waits for a lane. `granted` gives the lane, and among how many lanes all that waits is shared."""
+    """Who waits for a lane."""
 
     waiting: Callable[[], int]
     small: bool
-    granted: "Future[tuple[Lane, int]]" = field(default_factory=Future)
+    granted: Future[Grant] = field(default_factory=Future)
 
 
 class Lanes:
@@ -52,28 +64,25 @@ class Lanes:
         self._turns: deque[_Turn] = deque()
         self._whole_runs = False
 
-    def run(
-        self, function: Callable[[Lane, int], T], waiting: Callable[[], int], *, small: bool = False
-    ) -> T:
+    def run(self, function: Callable[[Grant], T], waiting: Callable[[], int], *, small: bool = False) -> T:
         """Run a function on a lane, or on the whole, and wait for it; raises what it raises.
 
-        It is told its lane, and among how many free ones, its own included, the items that wait are to be
-        shared. `waiting` tells how many of its encoder there are, at any time and on any thread, and `small`
+        `waiting` tells how many items of its encoder there are, at any time and on any thread, and `small`
         that a lane serves that encoder as well as the whole.
         """
         turn = _Turn(waiting, small or not self._has_whole)
         with self._lock:
             self._turns.append(turn)
             self._grant()
-        lane, among = turn.granted.result()
+        grant = turn.granted.result()
         try:
-            return self._threads[lane].run(partial(function, lane, among))
+            return self._threads[grant.lane].run(partial(function, grant))
         finally:
             with self._lock:
-                if lane == WHOLE:
+                if grant.lane == WHOLE:
                     self._whole_runs = False
                 else:
-                    self._free.append(lane)
+                    self._free.append(grant.lane)
                 self._grant()
 
     def close(self) -> None:
@@ -87,7 +96,8 @@ class Lanes:
             turn, free = self._turns.popleft(), len(self._free)
             some_run = free < self._lanes
             if turn.small or some_run or turn.waiting() >= self._lanes * LANE_ITEMS:
-                turn.granted.set_result((self._free.pop(), free))
+                alone = self._lanes == 1 and not self._turns
+                turn.granted.set_result(Grant(self._free.pop(), free, alone))
             else:
                 self._whole_runs = True
-                turn.granted.set_result((WHOLE, 1))
+                turn.granted.set_result(Grant(WHOLE, 1, alone=not self._turns))

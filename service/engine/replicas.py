@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from connectors.encoder import Encoder
 from service.engine.compute import ComputeThread, shares
 from service.engine.cores import available_cores
-from service.engine.lanes import WHOLE, Lane, Lanes
+from service.engine.lanes import WHOLE, Grant, Lanes
 
 T = TypeVar("T")
 
@@ -33,7 +33,7 @@ class Place:
     """What a batch is given to run with.
 
     `encoder` is the copy there, and `among` how many batches are to share the items that wait. `alone` tells
-    that no other runs beside it on the CPU: what waits, waits for it.
+    that no other runs beside it or waits behind it: nobody is kept from the processor if it begins later.
     """
 
     encoder: Encoder
@@ -75,9 +75,9 @@ class OnCpu:
     def run(self, function: Callable[[Place], T], waiting: Callable[[], int]) -> T:
         """As `Replica.run`."""
 
-        def on_lane(lane: Lane, among: int) -> T:
-            alone = lane == WHOLE or len(self.copies) == 1
-            return function(Place(self.copies[0 if lane == WHOLE else lane], among, alone))
+        def on_lane(grant: Grant) -> T:
+            encoder = self.copies[0 if grant.lane == WHOLE else grant.lane]
+            return function(Place(encoder, grant.among, grant.alone))
 
         return self.lanes.run(on_lane, waiting, small=self.small)
 

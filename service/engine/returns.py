@@ -29,12 +29,16 @@ class Returns:
         if now - self._at < WINDOW:
             self._came += 1
 
-    def answered(self, items: int, waiting: int, took: float, now: float) -> None:
-        """A batch that had the processor to itself was answered; `waiting` others wait by now."""
+    def answered(self, items: int, waiting: int, most: int, took: float, now: float) -> None:
+        """A batch that had the processor to itself was answered; `waiting` others wait by now.
+
+        `items` are those of requests that are done with it, whose clients may come back; `most` is how many a
+        batch like it may hold.
+        """
         if self._answered:
             self._share += (min(1.0, self._came / self._answered) - self._share) * WEIGHT
         self._answered, self._came, self._at = items, 0, now
-        self._expected = items + waiting
+        self._expected = min(items + waiting, most)
         self._longest = min(WINDOW, took)
 
     def worth_waiting(self, waiting: int, now: float) -> tuple[int, float]:

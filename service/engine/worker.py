@@ -105,7 +105,7 @@ class EncoderWorker:
         with self._lock:
             if self._closed:
                 raise Unavailable("the service is stopping")
-            job = Job(prepared, future, time.perf_counter())
+            job = Job(flow, prepared, future, time.perf_counter())
             self._queue.push(flow, job)
             self._returns.asked(job.entered)
             self._ready.notify()
@@ -146,11 +146,12 @@ class EncoderWorker:
             for i in dead:
                 lost += self._running[i]
                 self._running[i], self._begun[i] = [], 0.0
-                self.restarts += 1
-                self._threads[i] = self._start(i)
-        log.error("the %s encoder's thread died with %d items; it was restarted", self.name, len(lost))
+        log.error("a thread of the %s encoder died with %d items; it is restarted", self.name, len(lost))
         for job in lost:
             self._deliver([job], EncoderFailed(f"the {self.name} encoder stopped while it had this item"))
+        for i in dead:
+            self._threads[i] = self._start(i)
+            self.restarts += 1
         return True
 
     def close(self) -> None:
@@ -193,7 +194,7 @@ class EncoderWorker:
         It is taken when it can run, and no sooner: what comes until then goes with it.
         """
         with self._lock:
-            if place.alone:
+            if place.alone and self._queue:
                 self._await_returns()
             share = math.ceil(len(self._queue) / place.among) if place.among > 1 else self._max_rows
             most = min(self._memory_rows, max(1, share))
@@ -206,6 +207,15 @@ class EncoderWorker:
         self._wanted, seconds = self._returns.worth_waiting(len(self._queue), time.perf_counter())
         if seconds > 0 and not self._closed:
             self._complete.wait(seconds)
+
+    def _expect_returns(self, jobs: list[Job], took: float) -> None:
+        """Tell of a batch that had the processor to itself, just before it is answered."""
+        modality = jobs[0].prepared.modality
+        rows = min(self._memory_rows, self._rows_in_time().get(modality, self._max_rows))
+        most = max(1, rows * len(jobs) // sum(job.rows for job in jobs))
+        with self._lock:
+            done = sum(job.flow not in self._queue for job in jobs)
+            self._returns.answered(done, len(self._queue), most, took, time.perf_counter())
 
     def _rows_in_time(self) -> dict[Modality, int]:
         """Rows of each modality that, at the speed measured, are done within the time aimed at."""
@@ -229,8 +239,7 @@ class EncoderWorker:
             vectors = self._encode(place.encoder, [job.prepared for job in jobs])
             took = time.perf_counter() - started
             if place.alone:
-                with self._lock:
-                    self._returns.answered(len(jobs), len(self._queue), took, time.perf_counter())
+                self._expect_returns(jobs, took)
             return vectors
 
         try:

@@ -19,7 +19,7 @@ def make_job() -> MakeJob:
     loop = asyncio.new_event_loop()
 
     def make(modality: Modality = "text", length: int = 5, rows: int = 1) -> Job:
-        return Job(Prepared(modality, torch.zeros(rows, 1), length), loop.create_future(), 0.0)
+        return Job(object(), Prepared(modality, torch.zeros(rows, 1), length), loop.create_future(), 0.0)
 
     yield make
     loop.close()

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from service.engine.compute import ComputeThread
-from service.engine.lanes import LANE_ITEMS, WHOLE, Lane, Lanes
+from service.engine.lanes import LANE_ITEMS, WHOLE, Grant, Lane, Lanes
 
 PROMPT = 60
 """Seconds after which what must happen on any machine, however slow, is taken not to."""
@@ -31,13 +31,15 @@ class Batch:
     def __init__(self, lanes: Lanes, waiting: int, *, small: bool = False) -> None:
         self.lane: Lane | None = None
         self.among = self.cores = 0
+        self.alone = False
         self._begun, self._end = threading.Event(), threading.Event()
         run = lambda: lanes.run(self._work, lambda: waiting, small=small)  # noqa: E731
         self._thread = threading.Thread(target=run, daemon=True)
         self._thread.start()
 
-    def _work(self, lane: Lane, among: int) -> None:
-        self.lane, self.among, self.cores = lane, among, torch.get_num_threads()
+    def _work(self, grant: Grant) -> None:
+        self.lane, self.among, self.alone = grant.lane, grant.among, grant.alone
+        self.cores = torch.get_num_threads()
         self._begun.set()
         assert self._end.wait(PROMPT)
 
@@ -81,6 +83,7 @@ def test_where_enough_waits_there_is_a_batch_on_every_lane(lanes: Lanes) -> None
         assert two.runs()
         assert {one.lane, two.lane} == {0, 1}
         assert (one.among, one.cores, two.among, two.cores) == (2, 1, 1, 1)
+        assert not one.alone and not two.alone
         three = begun(Batch(lanes, waiting=ENOUGH))
         assert not three.runs(0.05)
         two.end()
@@ -110,21 +113,37 @@ def test_lanes_are_had_in_the_order_they_were_asked_for(lanes: Lanes) -> None:
             batch.end()
 
 
+def test_a_batch_behind_which_another_waits_is_not_alone(lanes: Lanes) -> None:
+    with ending() as begun:
+        first = begun(Batch(lanes, waiting=1))
+        assert first.runs() and first.alone
+        later = []
+        for _ in range(2):
+            later.append(begun(Batch(lanes, waiting=1)))
+            while len(lanes._turns) < len(later):
+                pass
+        first.end()
+        assert later[0].runs() and not later[0].alone
+        later[0].end()
+        assert later[1].runs() and later[1].alone
+
+
 def test_a_batch_that_fails_gives_its_place_back(lanes: Lanes) -> None:
-    def fail(lane: Lane, among: int) -> None:
+    def fail(grant: Grant) -> None:
         raise ValueError("this batch fails on purpose")
 
     for waiting in (1, ENOUGH) * 3:
         with pytest.raises(ValueError, match="on purpose"):
             lanes.run(fail, lambda waiting=waiting: waiting)
-    assert lanes.run(lambda lane, among: (lane, among), lambda: 1) == (WHOLE, 1)
+    assert lanes.run(lambda grant: grant, lambda: 1) == Grant(WHOLE, 1, alone=True)
 
 
 def test_without_a_whole_every_batch_has_a_lane() -> None:
     before = torch.get_num_threads()
     one = Lanes([ComputeThread(2)])
     try:
-        assert one.run(lambda lane, among: (lane, among, torch.get_num_threads()), lambda: 0) == (0, 1, 2)
+        grant, cores = one.run(lambda grant: (grant, torch.get_num_threads()), lambda: 0)
+        assert (grant, cores) == (Grant(0, 1, alone=True), 2)
     finally:
         one.close()
         torch.set_num_threads(before)

@@ -16,7 +16,7 @@ from connectors.packed_linear import pack
 from service.engine.compute import shares
 from service.engine.embedding import Embedding
 from service.engine.engine import Engine
-from service.engine.lanes import WHOLE
+from service.engine.lanes import WHOLE, Grant
 from service.engine.media_input import MediaInput
 from service.engine.replicas import devices_meant, is_small, lanes_on_cpu
 from service.errors import EncoderFailed
@@ -93,8 +93,8 @@ def test_lanes_share_the_encoders_of_the_compact_bundle_and_what_waits(
         engine = await Engine.start(space, Settings(max_batch=32), Metrics(), copies)
         grant = engine._lanes.run
 
-        def run(function: Callable[[int, int], T], waiting: Callable[[], int], *, small: bool) -> T:
-            return grant(lambda lane, among: used.add(lane) or function(lane, among), waiting, small=small)
+        def run(function: Callable[[Grant], T], waiting: Callable[[], int], *, small: bool) -> T:
+            return grant(lambda given: used.add(given.lane) or function(given), waiting, small=small)
 
         engine._lanes.run = run
         try:

@@ -11,11 +11,11 @@ def after_rounds(rounds: int, come_back: int, *, took: float = LONG) -> tuple[Re
     returns, now = Returns(), 0.0
     for _ in range(rounds):
         now += LONG
-        returns.answered(7, 1, took, now)
+        returns.answered(7, 1, 32, took, now)
         for _ in range(come_back):
             returns.asked(now + SOON)
     now += LONG
-    returns.answered(7, 1, took, now)
+    returns.answered(7, 1, 32, took, now)
     return returns, now
 
 
@@ -43,7 +43,7 @@ def test_clients_that_stop_coming_back_are_soon_not_waited_for() -> None:
     waits = []
     for _ in range(7):
         now += LONG
-        returns.answered(7, 1, LONG, now)
+        returns.answered(7, 1, 32, LONG, now)
         waits.append(returns.worth_waiting(1, now + SOON)[1])
     assert waits[0] > 0
     assert waits[-1] == 0
@@ -60,6 +60,19 @@ def test_a_client_alone_never_waits() -> None:
     returns, now = Returns(), 0.0
     for _ in range(20):
         now += LONG
-        returns.answered(1, 0, LONG, now)
+        returns.answered(1, 0, 32, LONG, now)
         returns.asked(now + SOON)
         assert returns.worth_waiting(1, now + SOON) == (1, 0.0)
+
+
+def test_no_more_are_waited_for_than_a_batch_may_hold() -> None:
+    returns, now = after_rounds(20, come_back=7)
+    returns.answered(7, 1, 4, LONG, now + LONG)
+    assert returns.worth_waiting(4, now + LONG + SOON)[1] == 0
+    assert returns.worth_waiting(1, now + LONG + SOON)[0] == 4
+
+
+def test_clients_whose_requests_are_not_done_yet_are_not_waited_for() -> None:
+    returns, now = after_rounds(20, come_back=7)
+    returns.answered(0, 6, 32, LONG, now + LONG)
+    assert returns.worth_waiting(6, now + LONG + SOON)[1] == 0
