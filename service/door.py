@@ -18,6 +18,8 @@ from service.request_context import TIMEOUT_HEADER
 
 HOLD_SECONDS = 0.05
 """How long the door is shut behind the first that is turned away, until all who came meanwhile are told."""
+LOOK_SECONDS = 1.0
+"""How long the first bytes of a body are waited for here; who sends none is the operation's."""
 PATHS = frozenset({"/embed", "/v1/embeddings"})
 PEEK_BYTES = 2048
 FIRST_MEDIA = re.compile(rb'"(text|image|audio|point_cloud|input)"\s*:\s*(?:\[\s*)?"')
@@ -46,7 +48,11 @@ class Door:
         headers = Headers(scope=scope)
         if not headers.get("content-type", "application/json").lower().startswith("application/json"):
             return None, receive
-        first = await receive()
+        try:
+            async with asyncio.timeout(LOOK_SECONDS):
+                first = await receive()
+        except TimeoutError:
+            return None, receive
         # Whether its own deadline can be kept is for the operation to say.
         patient = TIMEOUT_HEADER in headers
         return self.reason(first.get("body", b""), patient=patient), _replaying(first, receive)

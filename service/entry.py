@@ -143,3 +143,8 @@ def item_reply(index: int, entry: Entry, outcome: Outcome, with_vector: bool) ->
     if with_vector:
         reply["vector"] = outcome.vectors.unified.tolist()
     return reply
+
+
+def model_reply(space: UnifiedSpace) -> dict[str, str]:
+    """What a reply says of the space its vectors are in."""
+    return {"bundle": space.name, "connector": space.connector_version}

@@ -11,7 +11,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from connectors.errors import IsthmusError
@@ -58,6 +58,7 @@ def install_error_handlers(app: FastAPI, runtime: Runtime) -> None:
     app.add_exception_handler(HTTPException, framework)
     app.add_exception_handler(RequestValidationError, validation)
     app.add_exception_handler(ClientGone, gone)
+    app.add_exception_handler(ClientDisconnect, gone)  # in the midst of its body
 
 
 def describe(errors: Sequence[Any]) -> tuple[str, str | None]:

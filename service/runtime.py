@@ -257,10 +257,6 @@ class Runtime:
         seconds_left = math.inf if patient else self.settings.request_timeout
         return None if self._engine is None else self._engine.refusal(modality, seconds_left)
 
-    def model(self) -> dict[str, str]:
-        """What embeds, as replies name it."""
-        return {"bundle": self.space.name, "connector": self.space.connector_version}
-
     def drain(self) -> None:
         """Take no new work; what runs may end."""
         self.phase = "draining"

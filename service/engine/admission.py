@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from service.errors import Overloaded
 
 PACE_SECONDS = 5.0
-"""Seconds of work that the measured pace remembers."""
+"""Seconds that the measured pace remembers."""
+KNOWN = 1.2
+"""Completions remembered from which on the pace is known: one slow file tells nothing of the next."""
 LONGEST_RETRY = 120
 SMALL = 32
 """Most items of a small request."""
@@ -24,7 +26,7 @@ KEPT = 8
 
 @dataclass(slots=True)
 class Lane:
-    """What one encoder has admitted and not yet done; lately, its seconds `busy` and what it has `done`."""
+    """What was admitted and has not left yet; lately, its seconds `busy` and what it has `done`."""
 
     items: int = 0
     small: int = 0
@@ -38,13 +40,27 @@ class Lane:
         """Measured seconds a completion, 0 at first."""
         return self.busy / self.done if self.done else 0.0
 
+    def begin(self, now: float) -> None:
+        """Work comes after none was there: what was measured before is remembered the less for it."""
+        self._forget(now - self.last)
+        self.last = now
+
     def complete(self, now: float) -> None:
         """Count one completion: those of a batch come at once and share the time since the batch before."""
         passed = now - self.last
-        kept = math.exp(-passed / PACE_SECONDS)
-        self.busy = self.busy * kept + passed
-        self.done = self.done * kept + 1
+        self._forget(passed)
+        self.busy += passed
+        self.done += 1
         self.last = now
+
+    def late(self, items: int, seconds_left: float) -> float:
+        """Seconds by which so many items more would be late, as far as the pace is known."""
+        return (self.items + items) * self.pace - seconds_left if self.done >= KNOWN else -seconds_left
+
+    def _forget(self, passed: float) -> None:
+        kept = math.exp(-passed / PACE_SECONDS)
+        self.busy *= kept
+        self.done *= kept
 
 
 class Admission:
@@ -76,7 +92,7 @@ class Admission:
         for name, count in wanted.items():
             lane = self.lanes[name]
             if not lane.items:
-                lane.last = self._clock()
+                lane.begin(self._clock())
             lane.items += count
             lane.small += count if count <= SMALL else 0
             lane.bytes += weight[name]
@@ -91,16 +107,16 @@ class Admission:
         lane = self.lanes.get(name)
         return None if lane is None else self._refused(name, lane, 1, 1, seconds_left)
 
-    def leave(self, name: str, size: int, small: bool, *, worked: bool) -> None:
+    def leave(self, name: str, size: int, small: bool, *, done: bool) -> None:
         """Give back the room of one item, of a `small` request or a large one.
 
-        `worked` if the encoder ran for it, which sets the pace.
+        `done` unless it was given up: the pace is that at which items leave, whether embedded, known or bad.
         """
         lane = self.lanes[name]
         lane.items -= 1
         lane.small -= small
         lane.bytes -= size
-        if worked:
+        if done:
             lane.complete(self._clock())
 
     def _refused(
@@ -111,7 +127,7 @@ class Admission:
             return None
         over_items = self._over_items(lane, count)
         over_bytes = lane.bytes + size - self._max_bytes
-        late = (lane.items + count) * lane.pace - seconds_left
+        late = lane.late(count, seconds_left)
         if over_items > 0 or over_bytes > 0 or late > 0:
             return self._overloaded(name, lane, over_items, over_bytes, late)
         return None
@@ -151,7 +167,7 @@ class Room:
         for index in list(self._inside):
             self.leave(index, False)
 
-    def leave(self, index: int, worked: bool) -> None:
-        """Give back the room of one item, unless that was done; `worked` as for `Admission.leave`."""
+    def leave(self, index: int, done: bool) -> None:
+        """Give back the room of one item, once; `done` as for `Admission.leave`."""
         if (place := self._inside.pop(index, None)) is not None:
-            self._admission.leave(*place, worked=worked)
+            self._admission.leave(*place, done=done)

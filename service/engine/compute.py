@@ -56,6 +56,7 @@ class ComputeThread:
                 future.set_result(function())
             except BaseException as error:  # whoever waits for it is to have it, whatever it is
                 future.set_exception(error)
+            del task, function, future  # a batch and its vectors, while this waits for the next
 
 
 def shares(copies: int) -> list[tuple[int, frozenset[int] | None]]:

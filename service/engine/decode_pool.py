@@ -125,6 +125,7 @@ class DecodePool:
                 continue
             self._begun[i] = time.perf_counter()
             self._finish(task)
+            del task  # and with it a file's bytes, which nobody else holds while this thread waits
             self._begun[i] = 0.0
 
     def _finish(self, task: Task[T]) -> None:

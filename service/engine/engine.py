@@ -22,7 +22,6 @@ from connectors.media.source import Source
 from connectors.modality import Media, Modality
 from connectors.space import UnifiedSpace
 from service.engine.admission import Admission
-from service.engine.batch import Encoded
 from service.engine.cache import CacheKey, VectorCache
 from service.engine.cores import available_cores
 from service.engine.decode_pool import DecodePool, Timed
@@ -57,6 +56,12 @@ INLINE_CHARACTERS = 1000
 """Requests of so few texts, so short, are prepared on the event loop: a hop to the pool would take longer."""
 
 
+KNOWN_TEXT_BYTES = 4096
+"""Texts up to this size are looked up on the event loop, longer ones in the decode pool."""
+SHOWN = "shown"
+"""The lane and the flow of what is decoded only to be shown."""
+
+
 @dataclass(frozen=True, slots=True)
 class Decoded:
     """An item after the decode pool: ready for the encoder, or its vectors if they were known already."""
@@ -64,6 +69,15 @@ class Decoded:
     key: CacheKey
     mime: str
     item: Prepared | Vectors
+
+
+@dataclass(frozen=True, slots=True)
+class Undecoded:
+    """An item that was read, and that a process of its own has to decode."""
+
+    key: CacheKey
+    mime: str
+    data: bytes
 
 
 class Engine:
@@ -79,8 +93,12 @@ class Engine:
         self._settings = settings
         self._metrics = metrics
         self._limits = Limits(max_bytes=settings.max_item_bytes)
-        self._pool = DecodePool(settings.decode_threads or available_cores())
+        threads = settings.decode_threads or available_cores()
+        self._pool = DecodePool(threads)
+        # Threads that wait for a child are not those that decode, which others need meanwhile.
+        self._apart_pool = DecodePool(threads)
         self._apart = DecodeProcesses()
+        self._showing = Admission(settings.queue_items, settings.queue_bytes)
         self._window = 2 * settings.max_batch
         self._flights = Flights(self.cache)
         self._supervisor: asyncio.Task[None] | None = None
@@ -161,13 +179,26 @@ class Engine:
         """Why nothing of this modality can be taken now and done in time, or None where it can."""
         return self.admission.refusal(self._lane(modality), seconds_left)
 
-    async def run(self, function: Callable[[], T]) -> T:
-        """Run a decoder's work that is no embedding (a thumbnail) in the decode pool, in its turn."""
-        return (await self._pool.run(object(), function)).value
+    async def show(
+        self,
+        modality: Modality,
+        data: Callable[[], bytes],
+        name: str,
+        draw: Callable[[Media], T],
+        size: int,
+        seconds_left: float,
+    ) -> T:
+        """What `draw` makes of a file of `size` bytes that is only to be shown, once it is read and decoded.
 
-    async def decode(self, modality: Modality, data: Callable[[], bytes], name: str) -> Media:
-        """Decode a file without embedding it, in its turn. Raises what its decoder raises."""
-        return await self.run(lambda: self._media(modality, data(), name))
+        All such work together has the turn of one request. Raises `Overloaded` where too much of it waits,
+        and what its decoder raises.
+        """
+        with self._showing.enter([(SHOWN, size)], seconds_left) as room:
+            read = (await self._pool.run(SHOWN, data)).value
+            pool = self._apart_pool if _is_apart(modality, read, name) else self._pool
+            drawn = await pool.run(SHOWN, lambda: draw(self._media(modality, read, name)))
+            room.leave(0, True)
+            return drawn.value
 
     async def ready(self) -> dict[str, bool]:
         """For each encoder, whether it answers now."""
@@ -181,8 +212,8 @@ class Engine:
         return dict(zip(names, answers, strict=True))
 
     def decodes(self) -> bool:
-        """Whether media can be decoded now: not every thread of the pool hangs."""
-        return self._pool.answers()
+        """Whether media can be decoded now: not every thread of a pool hangs."""
+        return self._pool.answers() and self._apart_pool.answers()
 
     def measure(self) -> None:
         """Bring the gauges up to date."""
@@ -203,15 +234,18 @@ class Engine:
             await asyncio.to_thread(worker.close)
         self._lanes.close()
         await asyncio.to_thread(self._apart.close)
-        await asyncio.to_thread(self._pool.close)
+        for pool in (self._apart_pool, self._pool):
+            await asyncio.to_thread(pool.close)
 
     async def _supervise(self) -> None:
         while True:
             await asyncio.sleep(SUPERVISION_SECONDS)
-            self._pool.revive()
-            self._apart.rest()
-            for worker in self.workers.values():
-                worker.revive()
+            duties = [self._pool.revive, self._apart_pool.revive, self._apart.rest]
+            for duty in (*duties, *(worker.revive for worker in self.workers.values())):
+                try:
+                    duty()
+                except Exception:  # no thread can be started now, say: a second later perhaps
+                    log.exception("what had stopped could not be started again")
 
     def _lane(self, modality: Modality | None) -> str:
         if modality is None or modality not in self.space.modalities:
@@ -226,28 +260,21 @@ class Engine:
         window: asyncio.Semaphore,
         inline: bool,
     ) -> Embedding | IsthmusError:
-        worked = begun = False
+        done = True
         try:
             async with window:
-                decoded = (
-                    self._decode_here(item)
-                    if inline and _is_short(item)
-                    else await self._pool.run(flow, partial(self._decode, item))
-                )
+                decoded = await self._decoded(item, flow, inline)
                 key, mime, ready = decoded.value.key, decoded.value.mime, decoded.value.item
                 if isinstance(ready, Vectors):
                     return self._embedding(key, mime, ready, Stages(decoded.waited, decoded.took), True)
                 worker = self.workers[self.space.space_of(key.modality)]
 
-                def begin() -> "asyncio.Future[Encoded]":
-                    nonlocal begun
-                    begun = True
-                    return worker.submit(flow, ready)
-
-                encoded = await self._flights.join(key, begin)
-                worked = begun  # and not another's job that it joined
+                encoded = await self._flights.join(key, lambda: worker.submit(flow, ready))
             stages = Stages(decoded.waited + encoded.waited, decoded.took, encoded.took)
             return self._embedding(key, mime, encoded.vectors, stages, False)
+        except asyncio.CancelledError:
+            done = False
+            raise
         except IsthmusError as error:
             return error
         except Exception:
@@ -255,7 +282,7 @@ class Engine:
             log.exception("item %s failed", item.name)
             return EncoderFailed(f"{item.name} could not be embedded, through a fault of the service")
         finally:
-            leave(worked)
+            leave(done)
 
     def _embedding(
         self, key: CacheKey, mime: str, vectors: Vectors, stages: Stages, cached: bool
@@ -268,8 +295,10 @@ class Engine:
         return Embedding(key.modality, mime, key.sha256, vectors, stages, cached)
 
     def _known_text(self, item: MediaInput) -> Embedding | None:
-        """The embedding of a text seen before: looked up here and now, without a hop to the pool."""
-        if not isinstance(item.content, str) or "text" not in self.space.modalities:
+        """The embedding of a short text seen before: looked up here and now, without a hop to the pool."""
+        if not isinstance(item.content, str) or item.size > KNOWN_TEXT_BYTES:
+            return None
+        if "text" not in self.space.modalities:
             return None
         key = self._key("text", item.read())
         vectors = self._look_up(key)
@@ -289,8 +318,22 @@ class Engine:
         self.cache.put(key, vectors)
         return vectors
 
-    def _decode(self, item: MediaInput) -> Decoded:
-        """Read, tell, look up, decode and prepare one item. Runs in the decode pool."""
+    async def _decoded(self, item: MediaInput, flow: Hashable, inline: bool) -> Timed[Decoded]:
+        """One item read, looked up, decoded and prepared, each where it keeps nobody waiting."""
+        if inline and _is_short(item):
+            started = time.perf_counter()
+            found, waited = self._decode(item), 0.0
+            took = time.perf_counter() - started
+        else:
+            timed = await self._pool.run(flow, partial(self._decode, item))
+            found, waited, took = timed.value, timed.waited, timed.took
+        if isinstance(found, Undecoded):
+            apart = await self._apart_pool.run(flow, partial(self._prepare, found, item.name))
+            return Timed(apart.value, waited + apart.waited, took + apart.took)
+        return Timed(found, waited, took)
+
+    def _decode(self, item: MediaInput) -> Decoded | Undecoded:
+        """Read, tell, look up, decode and prepare one item; what is decoded apart is only read."""
         data = item.read()
         Source(data, item.name, self._limits).check_bytes()
         mime, modality = TEXT_MIME, item.modality
@@ -301,19 +344,17 @@ class Engine:
         vectors = self._look_up(key)
         if vectors is not None:
             return Decoded(key, mime, vectors)
-        media = self._media(key.modality, data, item.name)
-        return Decoded(key, mime, self.space.prepare(key.modality, media))
+        read = Undecoded(key, mime, data)
+        return read if _is_apart(key.modality, data, item.name) else self._prepare(read, item.name)
+
+    def _prepare(self, read: Undecoded, name: str) -> Decoded:
+        media = self._media(read.key.modality, read.data, name)
+        return Decoded(read.key, read.mime, self.space.prepare(read.key.modality, media))
 
     def _media(self, modality: Modality, data: bytes, name: str) -> Media:
-        """One item decoded: here, or in a process of its own if here it would keep everybody waiting."""
-        if modality == "point_cloud" and len(data) >= APART_BYTES and is_read_in_python(data, name):
+        if _is_apart(modality, data, name):
             return self._apart.decode(modality, data, name, self._limits)
         return self.space.decode(modality, data, name=name, limits=self._limits)
-
-    def _decode_here(self, item: MediaInput) -> Timed[Decoded]:
-        """Decode and prepare an item here and now."""
-        started = time.perf_counter()
-        return Timed(self._decode(item), waited=0.0, took=time.perf_counter() - started)
 
     def _encode(self, encoder: Encoder, batch: Sequence[Prepared]) -> tuple[Matrix, Matrix, str]:
         """Encoder and connector head in one go, where the replica runs."""
@@ -321,6 +362,11 @@ class Engine:
         native = encoder.encode_prepared(batch)
         unified = space.project(batch[0].modality, native)
         return native.numpy(), unified.numpy(), space.connector_version
+
+
+def _is_apart(modality: Modality, data: bytes, name: str) -> bool:
+    """Whether a file is decoded in a process of its own, as its decoder would keep everybody waiting here."""
+    return modality == "point_cloud" and len(data) >= APART_BYTES and is_read_in_python(data, name)
 
 
 def _is_short(item: MediaInput) -> bool:

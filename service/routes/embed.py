@@ -8,7 +8,15 @@ from starlette.responses import Response
 
 from service.answering import answer_within
 from service.bodies import DEFAULT_COLLECTION, EmbedBody, EmbedOptions, Metadata, PointId
-from service.entry import Entry, check_entries, embed_inputs, item_reply, raise_if_all_failed, store
+from service.entry import (
+    Entry,
+    check_entries,
+    embed_inputs,
+    item_reply,
+    model_reply,
+    raise_if_all_failed,
+    store,
+)
 from service.errors import InvalidRequest
 from service.json_reply import list_reply
 from service.openapi import example_reply, request_body
@@ -80,16 +88,16 @@ async def _embed(request: Request, runtime: Runtime, entries: list[Entry], optio
     check_available(wanted)
 
     async def work() -> Response:
-        left = seconds_left(request, settings.request_timeout)
-        outcomes = await embed_inputs(runtime, context, [entry.item for entry in entries], left)
+        left, space = seconds_left(request, settings.request_timeout), runtime.space
+        outcomes = await embed_inputs(runtime, context, [entry.item for entry in entries], left, space)
         raise_if_all_failed(outcomes)
         if options.store:
             await store(runtime, context, options.collection, entries, outcomes)
         if wanted is not None:
-            return vector_reply(wanted, runtime.space.dim, runtime.model(), entries, outcomes)
+            return vector_reply(wanted, space.dim, model_reply(space), entries, outcomes)
         pairs = enumerate(zip(entries, outcomes, strict=True))
         items = (item_reply(i, entry, outcome, options.return_vectors) for i, (entry, outcome) in pairs)
-        rest = {"model": runtime.model(), "timing_ms": context.milliseconds()}
+        rest = {"model": model_reply(space), "timing_ms": context.milliseconds()}
         return await list_reply("items", items, len(entries), rest)
 
     return await answer_within(request, settings.request_timeout, work())

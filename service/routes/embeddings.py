@@ -59,15 +59,16 @@ async def embeddings(request: Request) -> Response:
     runtime, context = runtime_of(request), context_of(request)
     runtime.check_ready()
     body = await read_json(request, EmbeddingsBody)
-    dimensions = body.dimensions or runtime.space.dim
-    if dimensions > runtime.space.dim:
-        raise InvalidRequest(f"dimensions is {dimensions}; vectors have {runtime.space.dim}", "dimensions")
+    space = runtime.space
+    dimensions = body.dimensions or space.dim
+    if dimensions > space.dim:
+        raise InvalidRequest(f"dimensions is {dimensions}; vectors have {space.dim}", "dimensions")
     inputs = await parsed(request, partial(_inputs, body))
     check_count(len(inputs), runtime.settings.max_items, "input")
 
     async def work() -> Response:
         left = seconds_left(request, runtime.settings.request_timeout)
-        outcomes = await embed_inputs(runtime, context, inputs, left)
+        outcomes = await embed_inputs(runtime, context, inputs, left, space)
         errors = [ItemError(i, each) for i, each in enumerate(outcomes) if isinstance(each, IsthmusError)]
         if errors:
             raise BatchFailed(errors, "input")
@@ -83,7 +84,7 @@ async def embeddings(request: Request) -> Response:
             for i, each in enumerate(embedded)
         )
         usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-        rest = {"object": "list", "model": runtime.space.name, "usage": usage}
+        rest = {"object": "list", "model": space.name, "usage": usage}
         return await list_reply("data", data, len(embedded), rest)
 
     return await answer_within(request, runtime.settings.request_timeout, work())

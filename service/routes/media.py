@@ -1,20 +1,25 @@
 """`GET /media/{id}`: the original bytes of a stored point, or a thumbnail of its image."""
 
 import io
+from collections.abc import Callable
 from functools import partial
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Query
 from PIL.Image import Image
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
-from connectors.media import decode
+from service.answering import answer_within
 from service.bodies import DEFAULT_COLLECTION
 from service.errors import InvalidRequest, NotFound
-from service.request_context import context_of
+from service.index.protocol import StoredPoint
+from service.request_context import context_of, seconds_left
 from service.routes.points import InCollection, find_point
-from service.runtime import runtime_of
+from service.runtime import Runtime, runtime_of
+
+T = TypeVar("T")
 
 router = APIRouter(tags=["points"])
 
@@ -77,14 +82,21 @@ async def get_media(
             f"point {id[:200]!r} is of {point.modality}; only images have thumbnails", "size"
         )
 
-    def shrink() -> bytes:
-        return thumbnail(decode("image", path.read_bytes(), name=point.payload.get("name")), size)
-
     picture = await runtime.call_index(context, partial(runtime.media.thumbnail, key, size))
     if picture is None:
-        picture = await runtime.engine.run(shrink)
+        picture = await show(request, runtime, point, path, partial(thumbnail, size=size))
         await runtime.call_index(context, partial(runtime.media.keep_thumbnail, key, size, picture))
     return Response(picture, headers=headers, media_type="image/jpeg")
+
+
+async def show(
+    request: Request, runtime: Runtime, point: StoredPoint, path: Path, draw: Callable[[Any], T]
+) -> T:
+    """What `draw` makes of a stored point's decoded media, as long as the client waits for it."""
+    left = seconds_left(request, runtime.settings.request_timeout)
+    name, size = point.payload.get("name") or "", path.stat().st_size
+    work = runtime.engine.show(point.modality, path.read_bytes, name, draw, size, left)
+    return await answer_within(request, runtime.settings.request_timeout, work)
 
 
 def thumbnail(image: Image, size: int) -> bytes:

@@ -18,6 +18,7 @@ from connectors.modality import Points
 from service.bodies import DEFAULT_COLLECTION
 from service.errors import InvalidRequest, NotFound
 from service.request_context import context_of
+from service.routes.media import show
 from service.routes.points import InCollection, find_point
 from service.runtime import runtime_of
 
@@ -83,11 +84,8 @@ async def cloud(
     if point.modality != "point_cloud" or not key:
         raise InvalidRequest(f"point {id[:200]!r} is of {point.modality}; only point clouds are drawn", "id")
     path = await runtime.call_index(context, partial(runtime.media.path, key))
-
-    points = await runtime.engine.decode("point_cloud", path.read_bytes, point.payload.get("name") or "")
-    assert isinstance(points, np.ndarray)
+    drawn = await show(request, runtime, point, path, lambda points: thinned(points, count).tobytes())
     headers = {"cache-control": "private, no-cache", "x-content-type-options": "nosniff"}
-    drawn = await runtime.engine.run(lambda: thinned(points, count).tobytes())
     return Response(drawn, headers=headers, media_type="application/octet-stream")
 
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
@@ -14,6 +15,13 @@ import httpx
 ROOT = Path(__file__).parents[2]
 PATIENCE = 240
 """Seconds after which what must happen on any machine, however slow, is taken not to."""
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 class ServerProcess:

@@ -4,6 +4,7 @@ import io
 import json
 import socket
 import struct
+import time
 import zlib
 from collections.abc import Iterator
 
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 from media_files import cloud, jpeg, ply, png, wav
-from server_process import ServerProcess
+from server_process import ServerProcess, wait_until
 
 MIB = 1024 * 1024
 
@@ -194,6 +195,24 @@ def test_other_content_types_are_refused(api: httpx.Client) -> None:
 def test_a_form_that_breaks_off_is_refused(api: httpx.Client) -> None:
     headers = {"content-type": "multipart/form-data; boundary=x"}
     check_error(api.post("/embed", content=b"--x\r\nnonsense", headers=headers), 400, 422)
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "multipart/form-data; boundary=x"])
+def test_a_client_that_leaves_in_the_midst_of_its_body_is_no_failure_of_the_service(
+    server: ServerProcess, content_type: str
+) -> None:
+    def counted(status: int) -> float:
+        lines = server.client.get("/metrics").text.splitlines()
+        told = [line for line in lines if line.startswith("isthmus_request_seconds_count")]
+        return sum(float(line.split()[-1]) for line in told if f'status="{status}"' in line)
+
+    gone, failed = counted(499), counted(500)
+    head = f"POST /embed HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\ncontent-type: {content_type}\r\n\r\n"
+    with socket.create_connection(server.address) as connection:
+        connection.sendall(head.encode() + b"--x\r\n")
+        time.sleep(0.1)
+    wait_until(lambda: counted(499) == gone + 1)
+    assert counted(500) == failed
 
 
 def test_the_service_goes_on(server: ServerProcess, logged_before: int) -> None:

@@ -98,3 +98,18 @@ def test_those_turned_away_are_told_at_once_and_one_that_leaves_keeps_nobody(
         await door.hold()
 
     asyncio.run(run())
+
+
+def test_who_sends_no_body_is_not_waited_for_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.door.LOOK_SECONDS", 0.01)
+
+    async def receive() -> dict[str, object]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def run() -> None:
+        scope = {"type": "http", "path": "/embed", "method": "POST", "headers": ()}
+        door = Door(lambda: True, lambda modality, patient: Overloaded(modality, 3))
+        assert await door.look(scope, receive) == (None, receive)
+
+    asyncio.run(run())

@@ -5,8 +5,7 @@ import json
 import re
 import signal
 import socket
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import httpx
 import numpy as np
 import pytest
 from media_files import png, wav
-from server_process import PATIENCE, ServerProcess, StartServer
+from server_process import PATIENCE, ServerProcess, StartServer, wait_until
 from tiny_encoders import GATES, Gate
 
 from service.server import serve
@@ -77,13 +76,6 @@ def admitted(server: ServerProcess, encoder: str = "clip") -> float:
 def went_through(server: ServerProcess) -> float:
     """Texts that the encoder was given, whoever waited for them."""
     return metric(server, 'isthmus_batch_items_sum{encoder="clip",modality="text"}')
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_what_was_acknowledged_survives_kill_9(tiny_bundle: Path, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def embed(room: Room, clock: Clock, items: range, batch: int, each: float) -> No
         leaving = range(start, min(start + batch, items.stop))
         clock.now += len(leaving) * each
         for index in leaving:
-            room.leave(index, worked=True)
+            room.leave(index, done=True)
 
 
 def test_items_are_bounded() -> None:
@@ -75,12 +75,12 @@ def test_the_largest_request_is_let_in_beside_a_trickle_of_small_ones() -> None:
     rooms = [admission.enter([("clip", 1)], FOREVER) for _ in range(2048)]
     clock.now += 2.0
     for room in rooms[:200]:
-        room.leave(0, worked=True)
+        room.leave(0, done=True)
     with pytest.raises(Overloaded) as refusal:
         admission.enter([("clip", 1)] * 2048, FOREVER)
     assert refusal.value.retry_after == 9  # until 825 of 1,848 are done, a hundred a second
     for room in rooms[200:1025]:
-        room.leave(0, worked=True)
+        room.leave(0, done=True)
     admission.enter([("clip", 1)] * 2048, FOREVER)
 
 
@@ -93,7 +93,7 @@ def test_lanes_do_not_fill_each_other() -> None:
 def test_what_left_makes_room() -> None:
     admission = Admission(max_items=1, max_bytes=1000)
     room = admission.enter([("clip", 1)], FOREVER)
-    room.leave(0, worked=True)
+    room.leave(0, done=True)
     admission.enter([("clip", 1)], FOREVER)
 
 
@@ -115,6 +115,39 @@ def test_the_pace_follows_an_encoder_that_slows_down() -> None:
     embed(room, clock, range(1280), 32, each=0.004)
     embed(room, clock, range(1280, 2240), 32, each=0.04)
     assert 0.03 < admission.lanes["clip"].pace < 0.041
+
+
+def test_one_slow_file_does_not_refuse_those_that_come_later() -> None:
+    clock = Clock()
+    admission = Admission(max_items=100, max_bytes=1000, clock=clock)
+    alone = admission.enter([("ulip", 1)], FOREVER)
+    embed(alone, clock, range(1), 1, each=4.0)
+    rooms = [admission.enter([("ulip", 1)], seconds_left=60.0) for _ in range(32)]
+    clock.now += 4.0
+    rooms[0].leave(0, done=True)
+    with pytest.raises(Overloaded):  # two in a row tell more
+        admission.enter([("ulip", 1)], seconds_left=60.0)
+
+
+def test_a_pace_of_long_ago_is_forgotten() -> None:
+    clock = Clock()
+    admission = Admission(max_items=100, max_bytes=1000, clock=clock)
+    slow = admission.enter([("ulip", 1)] * 8, FOREVER)
+    embed(slow, clock, range(8), 1, each=4.0)
+    clock.now += 3600
+    for _ in range(32):
+        admission.enter([("ulip", 1)], seconds_left=60.0)
+
+
+def test_what_was_given_up_tells_nothing_of_the_pace() -> None:
+    clock = Clock()
+    admission = Admission(max_items=100, max_bytes=1000, clock=clock)
+    room = admission.enter([("clip", 1)] * 50, FOREVER)
+    embed(room, clock, range(4), 1, each=0.5)
+    pace = admission.lanes["clip"].pace
+    with room:
+        pass
+    assert admission.lanes["clip"].pace == pace
 
 
 def test_the_wait_follows_from_the_measured_pace() -> None:

@@ -148,6 +148,26 @@ def test_closing_ends_a_child_at_work_and_there_are_no_new_ones(processes: Decod
     assert len(failed) == 1
 
 
+def test_a_file_that_is_decoded_apart_keeps_no_decoder_from_the_others(tiny_bundle: Path) -> None:
+    mesh, cloud = obj(150_000), b"\n".join(b"%d %d 0" % (i, i * i % 97) for i in range(100))
+
+    async def run() -> None:
+        settings = Settings(decode_threads=1)
+        engine = await Engine.start(load_bundle(tiny_bundle), settings, Metrics())
+        try:
+            slow = asyncio.create_task(engine.embed([MediaInput(mesh, len(mesh), "shape.obj")], 60.0))
+            while not engine._apart._all:
+                await asyncio.sleep(0.001)
+            (quick,) = await engine.embed([MediaInput(cloud, len(cloud), "a.xyz")], 60.0)
+            assert isinstance(quick, Embedding)
+            assert not slow.done()
+            assert isinstance((await slow)[0], Embedding)
+        finally:
+            await engine.close()
+
+    asyncio.run(run())
+
+
 def test_the_engine_decodes_large_texts_apart_and_the_rest_here(tiny_bundle: Path, tmp_path: Path) -> None:
     mesh, array = obj(3_000), tmp_path / "points.npy"
     np.save(array, np.random.default_rng(0).normal(size=(30_000, 3)).astype(np.float32))

@@ -1,6 +1,8 @@
 """The engine embeds as the space does, shares what is the same, and survives what fails in it."""
 
 import asyncio
+import threading
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
@@ -85,7 +87,7 @@ def test_identical_content_is_embedded_once(space: UnifiedSpace) -> None:
     async def work(engine: Engine) -> tuple[list[Embedding | IsthmusError], int, Embedding | IsthmusError]:
         image = jpeg(3)
         together = await engine.embed([file(image) for _ in range(20)] + [file(jpeg(4))], 60.0)
-        assert engine.admission.lanes["clip"].done <= 2, "the encoder's pace is not measured by copies"
+        assert engine.admission.lanes["clip"].done > 20, "the pace is that at which items leave, copies too"
         (again,) = await engine.embed([file(image)], 60.0)
         return together, len(engine.cache), again
 
@@ -211,6 +213,82 @@ def test_too_much_at_once_is_refused(space: UnifiedSpace, clip_gate: Gate) -> No
         assert isinstance((await other)[0], Embedding)
 
     with_engine(space, work, queue_items=6)
+
+
+def test_what_is_shown_has_bounds_and_one_turn_beside_each_request(space: UnifiedSpace) -> None:
+    async def work(engine: Engine) -> list[str]:
+        gate, ended = threading.Event(), list[str]()
+
+        def draw(image: object) -> None:
+            gate.wait(60)
+            time.sleep(0.02)
+
+        async def shown(number: int) -> None:
+            await engine.show("image", png, "shown.png", draw, 10, 60.0)
+            ended.append(f"shown {number}")
+
+        async def embedded() -> None:
+            assert isinstance((await engine.embed([file(png("red"))], 60.0))[0], Embedding)
+            ended.append("embedded")
+
+        tasks = [asyncio.create_task(shown(number)) for number in range(20)]
+        await until(lambda: engine._showing.lanes and engine._showing.lanes["shown"].items == 20)
+        with pytest.raises(Overloaded):
+            await engine.show("image", png, "more.png", lambda image: None, 10, 60.0)
+        tasks.append(asyncio.create_task(embedded()))
+        await asyncio.sleep(0)
+        gate.set()
+        await asyncio.gather(*tasks)
+        assert not engine._showing.lanes["shown"].items
+        return ended
+
+    ended = with_engine(space, work, queue_items=20, decode_threads=1)
+    assert ended.index("embedded") < 10
+
+
+def test_what_nobody_waits_to_be_shown_leaves_its_queue(space: UnifiedSpace) -> None:
+    async def work(engine: Engine) -> int:
+        gate = threading.Event()
+        drawn = list[int]()
+        tasks = [
+            asyncio.create_task(
+                engine.show(
+                    "image", png, "a.png", lambda image, i=i: (gate.wait(60), drawn.append(i)), 1, 60.0
+                )
+            )
+            for i in range(5)
+        ]
+        await asyncio.sleep(0.05)
+        for task in tasks[1:]:
+            task.cancel()
+        await asyncio.gather(*tasks[1:], return_exceptions=True)
+        held = engine._showing.lanes["shown"].items
+        gate.set()
+        await tasks[0]
+        assert drawn == [0]
+        return held
+
+    assert with_engine(space, work, decode_threads=1) == 1
+
+
+def test_a_supervisor_whose_duty_fails_goes_on_and_lets_the_engine_close(
+    space: UnifiedSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.engine.engine.SUPERVISION_SECONDS", 0.01)
+
+    async def work(engine: Engine) -> None:
+        tried, revived = list[str](), list[str]()
+
+        def fail() -> bool:
+            tried.append("clap")
+            raise RuntimeError("can't start new thread")
+
+        monkeypatch.setattr(engine.workers["clap"], "revive", fail)
+        monkeypatch.setattr(engine.workers["ulip"], "revive", lambda: revived.append("ulip"))
+        await until(lambda: len(tried) > 2 and len(revived) > 2)
+        assert isinstance((await engine.embed([text("rain")], 60.0))[0], Embedding)
+
+    with_engine(space, work)
 
 
 def test_a_text_seen_before_needs_no_room(space: UnifiedSpace) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from media_files import cloud, jpeg, png, wav
-from server_process import PATIENCE, ServerProcess
+from server_process import PATIENCE, ServerProcess, wait_until
 from tiny_encoders import GATES, Gate
 
 MIB = 1024 * 1024
@@ -168,13 +168,6 @@ def test_an_archive_goes_in(kind: str, server: ServerProcess) -> None:
     assert set(found) == {"a/photo.jpg", "b.wav"}
     assert found["b.wav"]["metadata"] == {"album": "a"}
     wait_until(lambda: not list((server.data_dir / "ingest").iterdir()))
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_a_manifest_says_ids_metadata_and_collections(server: ServerProcess, root: Path) -> None:
