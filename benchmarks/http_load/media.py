@@ -3,7 +3,9 @@
 import base64
 import io
 import json
+import struct
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,8 @@ import soundfile
 from PIL import Image
 
 KINDS = ("text", "image", "audio", "point_cloud")
+PICTURES = 512
+"""Different pictures there are; what else is an image is one of them as another file."""
 SUFFIXES = {"text": "txt", "image": "jpg", "audio": "wav", "point_cloud": "npy"}
 Body = Callable[[str, Sequence[bytes]], tuple[str, Any]]
 """A kind and the contents of one request -> the path it goes to, and its JSON body."""
@@ -20,20 +24,29 @@ Body = Callable[[str, Sequence[bytes]], tuple[str, Any]]
 def content(kind: str, seed: int, *, small: bool = False) -> bytes:
     """A file's bytes, others for every seed: a 14-token text, a 640 x 480 JPEG, 5 s of WAV, 8,192 points.
 
-    `small` files are a 16th of that, but for the text.
+    `small` files are a 16th of that, but for the text. Pictures repeat, as files that differ.
     """
     if kind == "text":
         return f"picture number {seed} of a dog that barks at the postman".encode()
-    random, buffer = np.random.default_rng(seed), io.BytesIO()
     if kind == "image":
-        pixels = random.integers(0, 255, (15, 20, 3), dtype=np.uint8)
-        size = (160, 120) if small else (640, 480)
-        Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC).save(buffer, "JPEG")
-    elif kind == "audio":
+        comment = str(seed).encode()
+        jpeg = _picture(seed % PICTURES, small)
+        return b"".join((jpeg[:2], b"\xff\xfe", struct.pack(">H", 2 + len(comment)), comment, jpeg[2:]))
+    random, buffer = np.random.default_rng(seed), io.BytesIO()
+    if kind == "audio":
         samples = random.normal(0, 0.1, 5 * 48_000 // (16 if small else 1))
         soundfile.write(buffer, samples, 48_000, format="WAV")
     else:
         np.save(buffer, random.normal(size=(512 if small else 8192, 3)).astype(np.float32))
+    return buffer.getvalue()
+
+
+@cache
+def _picture(seed: int, small: bool) -> bytes:
+    buffer = io.BytesIO()
+    pixels = np.random.default_rng(seed).integers(0, 255, (15, 20, 3), dtype=np.uint8)
+    size = (160, 120) if small else (640, 480)
+    Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC).save(buffer, "JPEG")
     return buffer.getvalue()
 
 
