@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL.Image import Image
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from connectors.checkpoint import fingerprint, fit, read_tensors
 from connectors.encoder import Prepared, TowerEncoder, choose_towers
 from connectors.encoders.clip_block import ClipBlock, make_fast
+from connectors.encoders.clip_tokens import ClipTokens
 from connectors.errors import CheckpointError, ConfigError, InvalidMedia, MissingFiles
 from connectors.modality import Media, Modality
 from connectors.torchvision_operators import declare_missing_operators
@@ -84,9 +86,12 @@ class OpenClipEncoder(TowerEncoder):
             return Prepared("image", self._transform(media)[None], 1)
         if not isinstance(media, str) or not media.strip():
             raise InvalidMedia(f"{self.name} takes texts with at least one character in them")
-        tokens = self._tokenize(media)
-        if self._causal:
-            tokens = tokens[:, : int(tokens.argmax()) + 1]
+        if self._causal and isinstance(self._tokenize, ClipTokens):
+            tokens = self._tokenize.unpadded(media)
+        else:
+            tokens = self._tokenize(media)
+            if self._causal:
+                tokens = tokens[:, : int(tokens.argmax()) + 1]
         return Prepared("text", tokens, tokens.shape[1])
 
     def collate(self, modality: Modality, rows: Sequence[Tensor]) -> Tensor:
@@ -95,12 +100,10 @@ class OpenClipEncoder(TowerEncoder):
             return torch.cat(list(rows))
         longest = max(row.shape[1] for row in rows)
         context = int(self.network.attn_mask.shape[0])
-        tokens = torch.zeros(
-            len(rows), min(-(-longest // _LENGTH_STEP) * _LENGTH_STEP, context), dtype=torch.long
-        )
+        tokens = np.zeros((len(rows), min(-(-longest // _LENGTH_STEP) * _LENGTH_STEP, context)), np.int64)
         for i, row in enumerate(rows):
-            tokens[i, : row.shape[1]] = row[0]
-        return tokens
+            tokens[i, : row.shape[1]] = row.numpy()[0]
+        return torch.from_numpy(tokens)
 
     def embed_rows(self, modality: Modality, rows: Tensor) -> Tensor:
         """See `TowerEncoder.embed_rows`."""
@@ -230,10 +233,11 @@ def _tokenizer(model: str, config: Mapping[str, Any]) -> Callable[[str], Tensor]
                 f"download {text.get('hf_tokenizer_name', model)} from https://huggingface.co"
             ) from error
         return tokenizer
-    simple: Callable[[str], Tensor] = open_clip.SimpleTokenizer(
+    simple = open_clip.SimpleTokenizer(
         context_length=text.get("context_length", 77), **text.get("tokenizer_kwargs", {})
     )
-    return simple
+    tokenize: Callable[[str], Tensor] = simple if simple.reduction_fn else ClipTokens(simple)
+    return tokenize
 
 
 def published_weights(model: str) -> Download:

@@ -9,6 +9,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
+from connectors.encoders.clip_tokens import ClipTokens
 from connectors.encoders.open_clip import load
 from connectors.errors import CheckpointError, ConfigError, IntegrityError, InvalidMedia, MissingFiles
 from connectors.registry import load_encoder
@@ -77,6 +78,32 @@ def test_texts_without_their_padding_have_the_same_vectors(open_clip, small):
     alone = torch.cat([encoder.encode([text], "text") for text in TEXTS])
     assert torch.allclose(alone, wanted, atol=1e-5)
     assert [encoder.prepare(text, "text").length for text in TEXTS[:3]] == [4, 10, 77]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a dog",
+        "  A DOG\tthat\n barks ",
+        "it's, we'll & they've: 42 dogs!?",
+        "caf\u00e9 \u2014 na\u00efve \u65e5\u672c\u8a9e \U0001f415",
+        "&lt;b&gt;bold&amp;amp;",
+        "schÃ¶n",
+        "<start_of_text> twice <end_of_text> over",
+        " ".join(["word"] * 75),
+        " ".join(["word"] * 76),
+        "supercalifragilisticexpialidocious " * 40,
+        "!",
+    ],
+)
+def test_tokens_are_those_of_open_clip_without_their_padding(open_clip, text):
+    whole = open_clip.SimpleTokenizer()(text)
+
+    tokens = ClipTokens(open_clip.SimpleTokenizer()).unpadded(text)
+
+    assert tokens.dtype == whole.dtype
+    assert tokens[0].tolist() == whole[0, : tokens.shape[1]].tolist()
+    assert not whole[0, tokens.shape[1] :].any()
 
 
 def test_the_fingerprint_is_that_of_the_weights(open_clip, small, tmp_path):
