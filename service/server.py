@@ -119,6 +119,7 @@ def serve(settings: Settings, prepare: Prepare | None = None, welcome: str | Non
         # uvloop takes the interpreter anew for every event, which keeps it from the encoders' threads: of ten
         # times too many requests they answered 5 % fewer.
         loop="asyncio",
+        ws="none",
         http=turnstile(app.state.door, runtime.metrics),
         log_config=None,
         access_log=False,

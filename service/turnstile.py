@@ -15,6 +15,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from service.door import PATHS, Door
 from service.envelope import timing_headers, turned_away
 from service.errors import Overloaded
+from service.joined_writes import JoinedWrites
 from service.metrics import Metrics
 from service.request_context import RequestContext
 
@@ -44,6 +45,11 @@ def turnstile(door: Door, metrics: Metrics) -> type[asyncio.Protocol]:
             super().__init__(*arguments, **options)
             self._between_requests = True
             self._turned_away: list[tuple[str, Overloaded, RequestContext]] = []
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            """Begin, with replies in one piece."""
+            self._writes = JoinedWrites(transport, self.loop)
+            super().connection_made(self._writes)
 
         def data_received(self, data: bytes) -> None:
             """Look at what came, and pass it on unless it is a request to turn away."""
@@ -86,6 +92,7 @@ def turnstile(door: Door, metrics: Metrics) -> type[asyncio.Protocol]:
             self.server_state.total_requests += len(told)
             if not self.transport.is_closing():
                 self.transport.write(replies)
+                self._writes.flush()
             if not self.transport.is_closing():  # writing finds out that the client has gone
                 self._unset_keepalive_if_required()
                 self.timeout_keep_alive_task = self.loop.call_later(
