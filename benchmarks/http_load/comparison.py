@@ -65,7 +65,8 @@ def _measure(
             requests = http_requests(kind, contents[kind], 1, peer.body)
             asyncio.run(closed_loop(server.port, requests, 8, seconds / 2))
             for concurrency in concurrencies:
-                load = asyncio.run(closed_loop(server.port, requests, concurrency, seconds))
+                longer = 2 if concurrency > 32 else 1  # as batches then come, and their answers, at once
+                load = asyncio.run(closed_loop(server.port, requests, concurrency, longer * seconds))
                 loads[peer.name, kind, concurrency] = load
 
 

@@ -9,6 +9,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 
 import numpy as np
 
@@ -74,39 +75,45 @@ async def ask(
 async def closed_loop(port: int, requests: Sequence[bytes], concurrency: int, seconds: float) -> Load:
     """`concurrency` connections, each sending its next request when the last one is answered with 200.
 
-    What is counted begins when each has had its first answer, and ends `seconds` later: neither the first
-    batch, which is small, nor the last ones, when connections end, are part of it.
+    What is counted begins when each has had its first answer, and ends `seconds` later, or with the first
+    that comes after that if none did: neither the first batch, which is small, nor the last ones, when
+    connections end, are part of it.
     """
-    tally: Tally | None = None
-    first_answers, turn = 0, iter(range(10**9))
+    turn, waiting, tally = count(), concurrency, Tally()
 
     async def connection() -> None:
-        nonlocal tally, first_answers
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        for asked in range(10**9):
+        nonlocal waiting, tally
+
+        async def ask_next() -> tuple[int, float]:
             sent = time.perf_counter()
             status, body = await ask(reader, writer, requests[next(turn) % len(requests)])
             if status != 200:
                 raise RuntimeError(f"the server answered {status}: {body[:500].decode(errors='replace')}")
-            if tally is None:
-                first_answers += asked == 0
-                tally = Tally() if first_answers == concurrency else None
-            elif time.perf_counter() < tally.started + seconds:
-                tally.add(status, sent)
-            else:
+            return status, sent
+
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        await ask_next()
+        waiting -= 1
+        if not waiting:
+            tally = Tally()
+        while True:
+            answer = await ask_next()
+            if waiting:
+                continue
+            if tally.latencies and time.perf_counter() > tally.started + seconds:
                 break
+            tally.add(*answer)
         writer.close()
 
     await asyncio.gather(*(connection() for _ in range(concurrency)))
-    assert tally is not None
-    return tally.load(seconds)
+    return tally.load(max(seconds, tally.ended[-1]))
 
 
 async def counted_loop(
-    port: int, make: Callable[[int], bytes], count: int, concurrency: int, watch: Callable[[int], None]
+    port: int, make: Callable[[int], bytes], total: int, concurrency: int, watch: Callable[[int], None]
 ) -> Load:
-    """A closed loop of `count` requests, each made when it is sent; `watch` is told how many are done."""
-    tally, turn = Tally(), iter(range(count))
+    """A closed loop of `total` requests, each made when it is sent; `watch` is told how many are done."""
+    tally, turn = Tally(), iter(range(total))
 
     async def connection() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -22,12 +22,12 @@ Body = Callable[[str, Sequence[bytes]], tuple[str, Any]]
 
 
 def content(kind: str, seed: int, *, small: bool = False) -> bytes:
-    """A file's bytes, others for every seed: a 14-token text, a 640 x 480 JPEG, 5 s of WAV, 8,192 points.
+    """A file's bytes, others for every seed: a 16-token text, a 640 x 480 JPEG, 5 s of WAV, 8,192 points.
 
     `small` files are a 16th of that, but for the text. Pictures repeat, as files that differ.
     """
     if kind == "text":
-        return f"picture number {seed} of a dog that barks at the postman".encode()
+        return f"picture number {seed:04d} of a dog that barks at the postman".encode()
     if kind == "image":
         comment = str(seed).encode()
         jpeg = _picture(seed % PICTURES, small)

@@ -18,8 +18,8 @@ from benchmarks.http_load.servers import Running
 
 OVERLOAD = 10
 CONCURRENCY = 32
-DIFFERENT = 8192
-"""Requests, no two alike, of an open loop: what is sent while one waits. Equal ones are embedded once."""
+DIFFERENT = {"text": 8192, "image": 2048}
+"""Requests of an open loop, more than are sent while one waits, of whose equals one is embedded."""
 QUEUE_ITEMS = 64
 """The queue bound of the server under overload: small, so that its p99 can be told from no bound at all."""
 WARM_UP = 0.15
@@ -33,7 +33,7 @@ SOAK_CACHE = 1000
 
 def overload(server: Running, kind: str, seconds: float) -> list[Row]:
     """An open loop at `OVERLOAD` times the saturated rate, then a closed one to see the server recover."""
-    requests = http_requests(kind, [content(kind, seed) for seed in range(DIFFERENT)], 1, embed_body)
+    requests = http_requests(kind, [content(kind, seed) for seed in range(DIFFERENT[kind])], 1, embed_body)
     asyncio.run(closed_loop(server.port, requests, CONCURRENCY, seconds / 4))
     saturated = asyncio.run(closed_loop(server.port, requests, 2 * QUEUE_ITEMS // 3, seconds / 2))
     before = server.memory()
