@@ -39,12 +39,15 @@ class RequestFailed(IsthmusError):
 
 @contextmanager
 def reaching(url: str) -> Iterator["Client"]:
-    """A client, for a command line: where no service answers, what is raised is a `ServiceError`."""
+    """A client, for a command line: where the service does not answer, what is raised is a `ServiceError`."""
     try:
         with Client(url) as client:
             yield client
-    except (httpx.TransportError, httpx.InvalidURL) as error:
+    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
         raise ServiceError(f"no service answers at {url}: {error}") from error
+    except httpx.TransportError as error:
+        reason = str(error) or type(error).__name__
+        raise ServiceError(f"the service at {url} answered no more: {reason}") from error
 
 
 class Client:

@@ -8,8 +8,8 @@ transport, `JoinedWrites` sends what is written to it until the event loop's nex
 import asyncio
 from typing import Any
 
-MOST_HELD = 64 * 1024
-"""Bytes from which on nothing is gained by waiting for more."""
+LARGE = 64 * 1024
+"""Bytes from which on a write is none too many."""
 
 
 class JoinedWrites(asyncio.Transport):
@@ -19,21 +19,21 @@ class JoinedWrites(asyncio.Transport):
         super().__init__()
         self._transport, self._loop = transport, loop
         self._held: list[bytes | bytearray | memoryview] = []
-        self._size = 0
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Send data, no later than in the event loop's next turn."""
+        if len(data) >= LARGE:  # joining would copy it
+            self.flush()
+            self._transport.write(data)
+            return
         if not self._held:
             self._loop.call_soon(self.flush)
         self._held.append(data)
-        self._size += len(data)
-        if self._size >= MOST_HELD:
-            self.flush()
 
     def flush(self) -> None:
         """Send what is held, now."""
         if self._held:
-            held, self._held, self._size = self._held, [], 0
+            held, self._held = self._held, []
             self._transport.write(held[0] if len(held) == 1 else b"".join(held))
 
     def close(self) -> None:
@@ -43,7 +43,7 @@ class JoinedWrites(asyncio.Transport):
 
     def abort(self) -> None:
         """Close the connection now."""
-        self._held, self._size = [], 0
+        self._held = []
         self._transport.abort()
 
     def is_closing(self) -> bool:

@@ -70,8 +70,8 @@ def keep_what_is_loaded() -> None:
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket whose connections send what they have at once.
 
-    asyncio sees to that only for sockets it makes itself; without it a reply waits 40 ms between its head and
-    its body for the client to acknowledge the first. Raises `ConfigError` where the address cannot be had.
+    asyncio sees to that only for sockets it makes itself; without it a reply in several pieces waits 40 ms
+    for the client to acknowledge the first. Raises `ConfigError` where the address cannot be had.
     """
     try:
         listener = socket.create_server((host, port), reuse_port=False, backlog=2048)

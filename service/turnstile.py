@@ -74,6 +74,11 @@ def turnstile(door: Door, metrics: Metrics) -> type[asyncio.Protocol]:
             self._between_requests = True
             super().on_message_complete()
 
+        def eof_received(self) -> None:
+            """The client sends no more, and may still read: asyncio closes what has nothing left to send."""
+            self._writes.flush()
+            super().eof_received()
+
         def shutdown(self) -> None:
             """Nobody leaves without an answer."""
             self._tell()

@@ -61,13 +61,13 @@ class OpenClipEncoder(TowerEncoder):
         self.dim = dim
         self.fingerprint = fingerprint
         self._transform = transform
-        self._tokenize = tokenize
         # What follows the end-of-text token cannot reach it through a causal mask, so that
         # running without the padding changes nothing but the time.
         self._causal = (
             getattr(network, "text_pool_type", None) == "argmax"
             and getattr(network, "attn_mask", None) is not None
         )
+        self._tokens = _unpadded(tokenize) if self._causal else tokenize
 
     def quantisable(self) -> Iterable[nn.Module]:
         """See `TowerEncoder.quantisable`: the picture tower; texts in int8 were at 0.9989."""
@@ -86,12 +86,7 @@ class OpenClipEncoder(TowerEncoder):
             return Prepared("image", self._transform(media)[None], 1)
         if not isinstance(media, str) or not media.strip():
             raise InvalidMedia(f"{self.name} takes texts with at least one character in them")
-        if self._causal and isinstance(self._tokenize, ClipTokens):
-            tokens = self._tokenize.unpadded(media)
-        else:
-            tokens = self._tokenize(media)
-            if self._causal:
-                tokens = tokens[:, : int(tokens.argmax()) + 1]
+        tokens = self._tokens(media)
         return Prepared("text", tokens, tokens.shape[1])
 
     def collate(self, modality: Modality, rows: Sequence[Tensor]) -> Tensor:
@@ -218,6 +213,18 @@ def _adapted(tensors: Mapping[str, Tensor], network: nn.Module) -> dict[str, Ten
         if key in adapted and key in wanted:
             adapted[key] = adapted[key].reshape(wanted[key].shape)
     return adapted
+
+
+def _unpadded(tokenize: Callable[[str], Tensor]) -> Callable[[str], Tensor]:
+    """Tokens [1, length] of a text up to its end, in place of [1, context]; the end is the largest of all."""
+    if isinstance(tokenize, ClipTokens):
+        return tokenize.unpadded
+
+    def cut(text: str) -> Tensor:
+        tokens = tokenize(text)
+        return tokens[:, : int(tokens.argmax()) + 1]
+
+    return cut
 
 
 def _tokenizer(model: str, config: Mapping[str, Any]) -> Callable[[str], Tensor]:

@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from connectors.checkpoint import fit, read_tensors
+from connectors.encoders.clip_tokens import ClipTokens
 from connectors.encoders.open_clip import OpenClipEncoder
 from connectors.errors import CheckpointError
 from connectors.modality import Modality
@@ -61,7 +62,7 @@ def load_slip(
         network=network.eval(),
         dim=int(_ARCHITECTURE["embed_dim"]),
         transform=image_transform_v2(PreprocessCfg(size=224, **_IMAGENET), is_train=False),
-        tokenize=open_clip.SimpleTokenizer(context_length=77),
+        tokenize=ClipTokens(open_clip.SimpleTokenizer(context_length=77)),
         fingerprint="",
     )
 

@@ -9,7 +9,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from service.errors import Overloaded
 
@@ -25,42 +25,56 @@ KEPT = 8
 
 
 @dataclass(slots=True)
-class Lane:
-    """What was admitted and has not left yet; lately, its seconds `busy` and what it has `done`."""
+class Pace:
+    """How fast things are done: lately, the seconds `busy` with them and how many are `done`."""
 
-    items: int = 0
-    small: int = 0
-    bytes: int = 0
     busy: float = 0.0
     done: float = 0.0
     last: float = 0.0
 
     @property
-    def pace(self) -> float:
-        """Measured seconds a completion, 0 at first."""
-        return self.busy / self.done if self.done else 0.0
+    def seconds(self) -> float:
+        """Measured seconds for each, 0 while that is not known."""
+        return self.busy / self.done if self.done >= KNOWN else 0.0
 
     def begin(self, now: float) -> None:
-        """Work comes after none was there: what was measured before is remembered the less for it."""
+        """Something is to be done after nothing was: the longer ago, the less of the pace is remembered."""
         self._forget(now - self.last)
         self.last = now
 
     def complete(self, now: float) -> None:
-        """Count one completion: those of a batch come at once and share the time since the batch before."""
+        """Count one as done: those of a batch come at once and share the time since the batch before."""
         passed = now - self.last
-        self._forget(passed)
+        self._forget(min(passed, PACE_SECONDS))
         self.busy += passed
         self.done += 1
         self.last = now
-
-    def late(self, items: int, seconds_left: float) -> float:
-        """Seconds by which so many items more would be late, as far as the pace is known."""
-        return (self.items + items) * self.pace - seconds_left if self.done >= KNOWN else -seconds_left
 
     def _forget(self, passed: float) -> None:
         kept = math.exp(-passed / PACE_SECONDS)
         self.busy *= kept
         self.done *= kept
+
+
+@dataclass(slots=True)
+class Lane:
+    """What was admitted for one encoder and has not left yet, and how fast that goes.
+
+    Many an item never comes to the encoder: it is known, or bad. So those `encoding`, which wait for it or
+    are in it, have a pace of their own: it would be too slow for the others, and theirs too fast for it.
+    """
+
+    items: int = 0
+    small: int = 0
+    bytes: int = 0
+    encoding: int = 0
+    leaving: Pace = field(default_factory=Pace)
+    encoder: Pace = field(default_factory=Pace)
+
+    def wait(self, more: int = 0) -> float:
+        """Seconds until all is done, and so many items more."""
+        others = self.items - self.encoding + more
+        return self.encoding * self.encoder.seconds + others * self.leaving.seconds
 
 
 class Admission:
@@ -92,7 +106,7 @@ class Admission:
         for name, count in wanted.items():
             lane = self.lanes[name]
             if not lane.items:
-                lane.begin(self._clock())
+                lane.leaving.begin(self._clock())
             lane.items += count
             lane.small += count if count <= SMALL else 0
             lane.bytes += weight[name]
@@ -107,17 +121,27 @@ class Admission:
         lane = self.lanes.get(name)
         return None if lane is None else self._refused(name, lane, 1, 1, seconds_left)
 
-    def leave(self, name: str, size: int, small: bool, *, done: bool) -> None:
+    def begin(self, name: str) -> None:
+        """An item comes to the encoder."""
+        lane = self.lanes[name]
+        if not lane.encoding:
+            lane.encoder.begin(self._clock())
+        lane.encoding += 1
+
+    def leave(self, name: str, size: int, small: bool, *, begun: bool, done: bool) -> None:
         """Give back the room of one item, of a `small` request or a large one.
 
-        `done` unless it was given up: the pace is that at which items leave, whether embedded, known or bad.
+        `begun` if it came to the encoder; `done` unless it was given up, which tells nothing of the pace.
         """
-        lane = self.lanes[name]
+        lane, now = self.lanes[name], self._clock()
         lane.items -= 1
         lane.small -= small
         lane.bytes -= size
+        lane.encoding -= begun
         if done:
-            lane.complete(self._clock())
+            lane.leaving.complete(now)
+        if done and begun:
+            lane.encoder.complete(now)
 
     def _refused(
         self, name: str, lane: Lane, count: int, size: int, seconds_left: float
@@ -127,7 +151,7 @@ class Admission:
             return None
         over_items = self._over_items(lane, count)
         over_bytes = lane.bytes + size - self._max_bytes
-        late = lane.late(count, seconds_left)
+        late = lane.wait(count) - seconds_left
         if over_items > 0 or over_bytes > 0 or late > 0:
             return self._overloaded(name, lane, over_items, over_bytes, late)
         return None
@@ -144,7 +168,7 @@ class Admission:
 
     def _overloaded(self, name: str, lane: Lane, over_items: int, over_bytes: int, late: float) -> Overloaded:
         share = over_bytes / max(lane.bytes, 1) * lane.items
-        seconds = max(max(over_items, share) * lane.pace, late)
+        seconds = max(max(over_items, share) * lane.wait() / lane.items, late)
         retry = min(max(1, math.ceil(seconds)), LONGEST_RETRY)
         return Overloaded(
             f"the {name} queue is full: {lane.items} items and {lane.bytes:,} bytes are waiting; "
@@ -159,6 +183,7 @@ class Room:
     def __init__(self, admission: Admission, items: Sequence[tuple[str, int, bool]]) -> None:
         self._admission = admission
         self._inside = dict(enumerate(items))
+        self._begun: set[int] = set()
 
     def __enter__(self) -> "Room":
         return self
@@ -167,7 +192,12 @@ class Room:
         for index in list(self._inside):
             self.leave(index, False)
 
+    def begin(self, index: int) -> None:
+        """An item, which is still inside, comes to the encoder."""
+        self._begun.add(index)
+        self._admission.begin(self._inside[index][0])
+
     def leave(self, index: int, done: bool) -> None:
         """Give back the room of one item, once; `done` as for `Admission.leave`."""
         if (place := self._inside.pop(index, None)) is not None:
-            self._admission.leave(*place, done=done)
+            self._admission.leave(*place, begun=index in self._begun, done=done)

@@ -121,12 +121,11 @@ class DecodePool:
                 if self._closed:
                     return
                 task = self._queue.pop()
-            if task.future.cancelled():
-                continue
-            self._begun[i] = time.perf_counter()
-            self._finish(task)
+            if not task.future.cancelled():
+                self._begun[i] = time.perf_counter()
+                self._finish(task)
+                self._begun[i] = 0.0
             del task  # and with it a file's bytes, which nobody else holds while this thread waits
-            self._begun[i] = 0.0
 
     def _finish(self, task: Task[T]) -> None:
         started = time.perf_counter()

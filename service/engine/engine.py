@@ -21,7 +21,8 @@ from connectors.media.point_cloud import is_read_in_python
 from connectors.media.source import Source
 from connectors.modality import Media, Modality
 from connectors.space import UnifiedSpace
-from service.engine.admission import Admission
+from service.engine.admission import Admission, Room
+from service.engine.batch import Encoded
 from service.engine.cache import CacheKey, VectorCache
 from service.engine.cores import available_cores
 from service.engine.decode_pool import DecodePool, Timed
@@ -77,6 +78,13 @@ class Undecoded:
 
     key: CacheKey
     mime: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Undrawn:
+    """A file that is only to be shown, and that a process of its own has to decode."""
+
     data: bytes
 
 
@@ -147,8 +155,8 @@ class Engine:
         """Embed the items of one request: for each its embedding, or what is wrong with it.
 
         All unified vectors are of one connector: that of `space`, or the one in use. Raises `Overloaded`
-        where there is no room for all of them but the texts seen before, and `DeadlineExceeded` where no time
-        is left. Cancelling it takes its items out of every queue.
+        where there is no room for all of them but the short texts seen before, and `DeadlineExceeded` where
+        no time is left. Cancelling it takes its items out of every queue.
         """
         if seconds_left <= 0:
             raise DeadlineExceeded("the deadline passed before any item was begun")
@@ -168,8 +176,7 @@ class Engine:
         # The room's end matters: an item that is cancelled before its first step never gives its own back.
         with self.admission.enter(lanes, seconds_left) as room:
             one_by_one = (
-                self._embed_one(item, partial(room.leave, index), flow, window, inline)
-                for index, item in enumerate(items)
+                self._embed_one(item, room, index, flow, window, inline) for index, item in enumerate(items)
             )
             if len(items) == 1:
                 return [await next(one_by_one)]
@@ -193,12 +200,21 @@ class Engine:
         All such work together has the turn of one request. Raises `Overloaded` where too much of it waits,
         and what its decoder raises.
         """
+
+        def drawn_here() -> T | Undrawn:
+            read = data()
+            if _is_apart(modality, read, name):
+                return Undrawn(read)
+            return draw(self._media(modality, read, name))
+
         with self._showing.enter([(SHOWN, size)], seconds_left) as room:
-            read = (await self._pool.run(SHOWN, data)).value
-            pool = self._apart_pool if _is_apart(modality, read, name) else self._pool
-            drawn = await pool.run(SHOWN, lambda: draw(self._media(modality, read, name)))
+            drawn = (await self._pool.run(SHOWN, drawn_here)).value
+            if isinstance(drawn, Undrawn):
+                read = drawn.data
+                apart = await self._apart_pool.run(SHOWN, lambda: draw(self._media(modality, read, name)))
+                drawn = apart.value
             room.leave(0, True)
-            return drawn.value
+            return drawn
 
     async def ready(self) -> dict[str, bool]:
         """For each encoder, whether it answers now."""
@@ -255,7 +271,8 @@ class Engine:
     async def _embed_one(
         self,
         item: MediaInput,
-        leave: Callable[[bool], None],
+        room: Room,
+        index: int,
         flow: Hashable,
         window: asyncio.Semaphore,
         inline: bool,
@@ -269,7 +286,11 @@ class Engine:
                     return self._embedding(key, mime, ready, Stages(decoded.waited, decoded.took), True)
                 worker = self.workers[self.space.space_of(key.modality)]
 
-                encoded = await self._flights.join(key, lambda: worker.submit(flow, ready))
+                def begin() -> "asyncio.Future[Encoded]":
+                    room.begin(index)
+                    return worker.submit(flow, ready)
+
+                encoded = await self._flights.join(key, begin)
             stages = Stages(decoded.waited + encoded.waited, decoded.took, encoded.took)
             return self._embedding(key, mime, encoded.vectors, stages, False)
         except asyncio.CancelledError:
@@ -282,7 +303,7 @@ class Engine:
             log.exception("item %s failed", item.name)
             return EncoderFailed(f"{item.name} could not be embedded, through a fault of the service")
         finally:
-            leave(done)
+            room.leave(index, done)
 
     def _embedding(
         self, key: CacheKey, mime: str, vectors: Vectors, stages: Stages, cached: bool

@@ -83,6 +83,9 @@ class Client:
         for part in parts:
             self.writer.write(part)
 
+    async def receive(self) -> bytes:
+        return await self._reader.read(65536)
+
     async def answer(self) -> tuple[int, dict[str, str], bytes]:
         head = (await self._reader.readuntil(b"\r\n\r\n")).decode()
         line, *rows = head.strip().split("\r\n")
@@ -102,6 +105,26 @@ IMAGE = b'{"items": [{"image": "AAAA"}]}'
 @pytest.fixture
 def service() -> Service:
     return Service()
+
+
+def test_a_reply_is_one_packet(service: Service) -> None:
+    async def client(client: Client) -> None:
+        service.shut = False
+        client.send(request(TEXT))
+        packet = await client.receive()
+        assert packet.startswith(b"HTTP/1.1 200") and packet.endswith(TEXT)
+
+    service.run(client)
+
+
+def test_a_client_that_sends_no_more_has_its_answer(service: Service) -> None:
+    async def client(client: Client) -> None:
+        service.shut = False
+        client.send(request(TEXT))
+        client.writer.write_eof()
+        assert (await client.answer())[0] == 200
+
+    service.run(client)
 
 
 def test_a_request_for_a_full_queue_never_reaches_the_app(service: Service) -> None:

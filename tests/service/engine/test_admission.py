@@ -114,7 +114,7 @@ def test_the_pace_follows_an_encoder_that_slows_down() -> None:
     room = admission.enter([("clip", 1)] * 3000, FOREVER)
     embed(room, clock, range(1280), 32, each=0.004)
     embed(room, clock, range(1280, 2240), 32, each=0.04)
-    assert 0.03 < admission.lanes["clip"].pace < 0.041
+    assert 0.03 < admission.lanes["clip"].leaving.seconds < 0.041
 
 
 def test_one_slow_file_does_not_refuse_those_that_come_later() -> None:
@@ -139,15 +139,48 @@ def test_a_pace_of_long_ago_is_forgotten() -> None:
         admission.enter([("ulip", 1)], seconds_left=60.0)
 
 
+def test_known_items_that_leave_at_once_hide_no_slow_encoder_and_are_not_taken_for_slow() -> None:
+    clock = Clock()
+    admission = Admission(max_items=5000, max_bytes=100_000, clock=clock)
+    slow = admission.enter([("clip", 1)] * 300, FOREVER)
+    for index in range(300):
+        slow.begin(index)
+    for index in range(50):  # a tenth of a second each, and ten known ones meanwhile
+        for _ in range(10):
+            clock.now += 0.01
+            admission.enter([("clip", 1)], FOREVER).leave(0, done=True)
+        slow.leave(index, done=True)
+    with pytest.raises(Overloaded):
+        admission.enter([("clip", 1)], seconds_left=24.0)  # 250 are still to be encoded
+    admission.enter([("clip", 1)], seconds_left=26.0).leave(0, done=False)
+    for index in range(50, 300):
+        clock.now += 0.1
+        slow.leave(index, done=True)
+
+    clock.now += 60.0
+    known = admission.enter([("clip", 1)] * 2000, FOREVER)
+    embed(known, clock, range(1000), 1, each=0.001)
+    admission.enter([("clip", 1)], seconds_left=5.0)  # a thousand known ones, and none to encode
+
+
+def test_even_very_slow_items_have_a_pace() -> None:
+    clock = Clock()
+    admission = Admission(max_items=100, max_bytes=1000, clock=clock)
+    room = admission.enter([("ulip", 1)] * 20, FOREVER)
+    embed(room, clock, range(3), 1, each=30.0)
+    with pytest.raises(Overloaded):
+        admission.enter([("ulip", 1)], seconds_left=60.0)
+
+
 def test_what_was_given_up_tells_nothing_of_the_pace() -> None:
     clock = Clock()
     admission = Admission(max_items=100, max_bytes=1000, clock=clock)
     room = admission.enter([("clip", 1)] * 50, FOREVER)
     embed(room, clock, range(4), 1, each=0.5)
-    pace = admission.lanes["clip"].pace
+    pace = admission.lanes["clip"].leaving.seconds
     with room:
         pass
-    assert admission.lanes["clip"].pace == pace
+    assert admission.lanes["clip"].leaving.seconds == pace
 
 
 def test_the_wait_follows_from_the_measured_pace() -> None:

@@ -156,8 +156,9 @@ def test_a_file_that_is_decoded_apart_keeps_no_decoder_from_the_others(tiny_bund
         engine = await Engine.start(load_bundle(tiny_bundle), settings, Metrics())
         try:
             slow = asyncio.create_task(engine.embed([MediaInput(mesh, len(mesh), "shape.obj")], 60.0))
-            while not engine._apart._all:
-                await asyncio.sleep(0.001)
+            async with asyncio.timeout(60):
+                while not engine._apart._all:
+                    await asyncio.sleep(0.001)
             (quick,) = await engine.embed([MediaInput(cloud, len(cloud), "a.xyz")], 60.0)
             assert isinstance(quick, Embedding)
             assert not slow.done()

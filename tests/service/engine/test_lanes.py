@@ -1,6 +1,7 @@
 """Who computes on which cores: one batch on all of them, or several on a lane each."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -63,6 +64,14 @@ def ending() -> Iterator[Callable[[Batch], Batch]]:
         yield begun
 
 
+def wait_for_turns(lanes: Lanes, number: int) -> None:
+    """Until so many wait for a lane."""
+    latest = time.monotonic() + PROMPT
+    while len(lanes._turns) < number:
+        assert time.monotonic() < latest
+        time.sleep(0.001)
+
+
 def test_a_small_batch_has_all_cores_and_others_wait(lanes: Lanes) -> None:
     with ending() as begun:
         first = begun(Batch(lanes, waiting=1))
@@ -105,8 +114,7 @@ def test_lanes_are_had_in_the_order_they_were_asked_for(lanes: Lanes) -> None:
         later = []
         for _ in range(4):
             later.append(begun(Batch(lanes, waiting=ENOUGH)))
-            while len(lanes._turns) < len(later):
-                pass
+            wait_for_turns(lanes, len(later))
         first.end()
         for batch in later:
             assert batch.runs()
@@ -120,8 +128,7 @@ def test_a_batch_behind_which_another_waits_is_not_alone(lanes: Lanes) -> None:
         later = []
         for _ in range(2):
             later.append(begun(Batch(lanes, waiting=1)))
-            while len(lanes._turns) < len(later):
-                pass
+            wait_for_turns(lanes, len(later))
         first.end()
         assert later[0].runs() and not later[0].alone
         later[0].end()
