@@ -1,6 +1,6 @@
 """What serving over a real socket costs, beside the encoder alone, other servers, and too many requests.
 
-    python benchmarks/serving.py [--bundle compact] [--quick] [--json]
+    python benchmarks/serving.py [--bundle compact] [--kinds text image] [--quick] [--json]
     python benchmarks/serving.py --full-size      the encoders of `full`, with random weights
     python benchmarks/serving.py --peers [DIR]    ViT-B/32 beside infinity, LitServe and plain FastAPI
     python benchmarks/serving.py --overload       ten times what it can take
@@ -47,41 +47,42 @@ OURS, PLAIN = "isthmus", "plain FastAPI"
 ENVIRONMENT = {"PYTHONPATH": os.pathsep.join(filter(None, [str(HERE.parent), os.environ.get("PYTHONPATH")]))}
 
 
-def measure(bundle: str | None, quick: bool) -> list[Row]:
-    """Every kind beside the raw loop and the plain endpoint; `bundle` None: random full-size encoders."""
+def measure(bundle: str | None, quick: bool, kinds: Sequence[str]) -> list[Row]:
+    """Some kinds beside the raw loop and the plain endpoint; `bundle` None: random full-size encoders."""
     seconds, count, concurrencies = (0.8, 96, BATCHES) if quick else (6.0, 256, CONCURRENCIES)
     loads: dict[tuple[str, str, int], Load] = {}
     added: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as scratch:
         bundle = bundle or str(full_size.write(Path(scratch) / "full"))
-        counts = {kind: TEXTS if kind == "text" else count for kind in KINDS}
-        files = {kind: write_files(Path(scratch), kind, counts[kind]) for kind in KINDS}
+        counts = {kind: TEXTS if kind == "text" else count for kind in kinds}
+        files = {kind: write_files(Path(scratch), kind, counts[kind]) for kind in kinds}
         contents = {kind: [path.read_bytes() for path in paths] for kind, paths in files.items()}
         loop = RawLoop(
             bundle, {kind: each[: count // 3 if quick else count] for kind, each in contents.items()}
         )
-        raw = {kind: loop.costs(kind) for kind in KINDS}
-        requests = {kind: http_requests(kind, contents[kind], 1, embed_body) for kind in KINDS}
+        raw = {kind: loop.costs(kind) for kind in kinds}
+        requests = {kind: http_requests(kind, contents[kind], 1, embed_body) for kind in kinds}
         peers = {
             OURS: isthmus(bundle, Path(scratch) / "data"),
             PLAIN: [sys.executable, "-m", "benchmarks.peers.plain", bundle],
         }
         for peer, command in peers.items():
             with running(command, environment={**ENVIRONMENT, "ISTHMUS_CACHE_ITEMS": "0"}) as server:
-                for kind in KINDS:
+                for kind in kinds:
                     asyncio.run(closed_loop(server.port, requests[kind], 8, seconds / 2))
                     for concurrency in concurrencies:
                         load = asyncio.run(closed_loop(server.port, requests[kind], concurrency, seconds))
                         loads[peer, kind, concurrency] = load
                 if peer == OURS:
-                    for kind in KINDS:
+                    for kind in kinds:
                         alone = _alone(server, requests[kind], loop, kind, seconds / 8)
                         added[kind] = alone - raw[kind].decode
                     histogram = _histogram(server)
-                    bulk = http_requests("text", contents["text"], BULK, embed_body)
-                    bulk_load = asyncio.run(closed_loop(server.port, bulk, 8, 2 * seconds))
+                    if "text" in kinds:
+                        bulk = http_requests("text", contents["text"], BULK, embed_body)
+                        bulk_load = asyncio.run(closed_loop(server.port, bulk, 8, 2 * seconds))
     rows = []
-    for kind in KINDS:
+    for kind in kinds:
         ours = {c: loads[OURS, kind, c] for c in concurrencies}
         rows += _beside_raw(kind, raw[kind], ours, added[kind])
         if kind == "text":
@@ -175,6 +176,9 @@ def main() -> None:
     """Measure what the options ask for and print it."""
     options_of = parser(__doc__, quick="under a minute on 2 cores")
     options_of.add_argument("--bundle", help="compact if not named; of --overload ViT-B/32")
+    options_of.add_argument(
+        "--kinds", nargs="+", choices=KINDS, default=KINDS, help="of the first two, in place of all"
+    )
     options_of.add_argument("--full-size", action="store_true", help="ViT-B/32, HTSAT-tiny and PointBERT")
     options_of.add_argument(
         "--peers", nargs="?", type=Path, const=HERE.parent / ".peers", help="where install.sh put them"
@@ -193,7 +197,7 @@ def main() -> None:
     elif options.soak is not None:
         rows = soak(bundle, options.soak)
     else:
-        rows = measure(None if options.full_size else bundle, options.quick)
+        rows = measure(None if options.full_size else bundle, options.quick, options.kinds)
     publish("serving", rows, as_json=options.json, title="serving")
 
 

@@ -27,7 +27,7 @@ def content(kind: str, seed: int, *, small: bool = False) -> bytes:
     `small` files are a 16th of that, but for the text. Pictures repeat, as files that differ.
     """
     if kind == "text":
-        return f"picture number {seed:04d} of a dog that barks at the postman".encode()
+        return f"picture {seed:04d} of a dog that barks at the postman".encode()
     if kind == "image":
         comment = str(seed).encode()
         jpeg = _picture(seed % PICTURES, small)
