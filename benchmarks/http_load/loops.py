@@ -8,8 +8,10 @@ import re
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
+from typing import cast
 
 import numpy as np
 
@@ -128,47 +130,94 @@ async def counted_loop(
     return tally.load()
 
 
+class Asking(asyncio.Protocol):
+    """A connection that asks one thing after another, and calls back when it is answered.
+
+    The load of an open loop is on the cores that it measures: a task a request would cost as much again.
+    """
+
+    def __init__(
+        self, answered: Callable[["Asking", int, float], None], lost: Callable[["Asking"], None]
+    ) -> None:
+        self._answered, self._lost = answered, lost
+        self._received = bytearray()
+        self._due: float | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's are none by class
+
+    def ask(self, request: bytes, due: float) -> None:
+        """Send a request that was due at that moment."""
+        self._due = due
+        self._transport.write(request)
+
+    def data_received(self, data: bytes) -> None:
+        """Call back once an answer is complete."""
+        self._received += data
+        head = self._received.find(b"\r\n\r\n")
+        if head < 0 or self._due is None:
+            return
+        length = LENGTH.search(self._received, 0, head + 2)
+        if len(self._received) < head + 4 + (int(length[1]) if length else 0):
+            return
+        status, due = int(self._received[9:12]), self._due
+        self._received.clear()
+        self._due = None
+        self._answered(self, status, due)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """End, perhaps in the midst of an answer."""
+        self._lost(self)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._transport.close()
+
+    @property
+    def busy(self) -> bool:
+        """Whether an answer is awaited."""
+        return self._due is not None
+
+
 async def open_loop(port: int, requests: Sequence[bytes], rate: float, seconds: float) -> Load:
     """`rate` requests a second, whatever becomes of them: those turned away are not sent again.
 
     Latency counts from the moment a request was due, so that a late sender hides nothing.
     """
-    tally, idle, unsent, opened = Tally(), deque[tuple[asyncio.StreamReader, asyncio.StreamWriter]](), 0, 0
-    running: set[asyncio.Task[None]] = set()
+    tally, unsent, number = Tally(), 0, 0
+    loop, idle, every = asyncio.get_running_loop(), deque[Asking](), set[Asking]()
 
-    async def send(request: bytes, due: float) -> None:
-        nonlocal opened
-        while idle and idle[-1][0].at_eof():  # the server closes what is idle for long
-            idle.pop()[1].close()
-            opened -= 1
-        if idle:
-            connection = idle.pop()
-        else:
-            opened += 1
-            connection = await asyncio.open_connection("127.0.0.1", port)
-        try:
-            status, _ = await ask(*connection, request)
-        except (OSError, EOFError):
-            opened -= 1
-            tally.statuses[0] += 1
-            return
+    def answered(connection: Asking, status: int, due: float) -> None:
         tally.add(status, due)
         idle.append(connection)
 
-    number = 0
+    def lost(connection: Asking) -> None:
+        every.discard(connection)
+        if connection.busy:
+            tally.statuses[0] += 1
+        else:  # the server closes what is idle for long
+            with suppress(ValueError):
+                idle.remove(connection)
+
+    async def connect() -> Asking:
+        _, connection = await loop.create_connection(lambda: Asking(answered, lost), "127.0.0.1", port)
+        every.add(connection)
+        return connection
+
     while (now := time.perf_counter()) < tally.started + seconds:
         while number < (now - tally.started) * rate:
-            if idle or opened < CONNECTIONS:
-                due = tally.started + number / rate
-                task = asyncio.create_task(send(requests[number % len(requests)], due))
-                running.add(task)
-                task.add_done_callback(running.discard)
+            due = tally.started + number / rate
+            if idle or len(every) < CONNECTIONS:
+                connection = idle.pop() if idle else await connect()
+                connection.ask(requests[number % len(requests)], due)
             else:
                 unsent += 1
             number += 1
         await asyncio.sleep(0.002)
-    await asyncio.gather(*running)
+    while any(connection.busy for connection in every):
+        await asyncio.sleep(0.01)
     load = tally.load(unsent=unsent)
-    for _, writer in idle:
-        writer.close()
+    for connection in list(every):
+        connection.close()
     return load
