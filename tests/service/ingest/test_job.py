@@ -54,7 +54,7 @@ def test_a_full_queue_delays_a_job_and_an_item_fails_alone(settings: Settings) -
         await asyncio.sleep(0.2)
         assert runtime.jobs.get(record.id).done == 0
         for index in range(settings.queue_items):
-            room.leave(index, worked=False)
+            room.leave(index, done=False)
         while not runtime.jobs.get(record.id).has_ended:
             await asyncio.sleep(0.001)
             assert admission.lanes["clip"].items <= settings.queue_items // 2, "requests find room"
