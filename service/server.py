@@ -76,7 +76,7 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         listener = socket.create_server((host, port), reuse_port=False, backlog=2048)
     except (OSError, OverflowError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
+        reason = str(getattr(error, "strerror", error)).partition(" (while")[0]
         raise ConfigError(
             f"cannot listen on {host}, port {port}: {reason}; choose another with --host and --port"
         ) from error
