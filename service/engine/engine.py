@@ -55,8 +55,6 @@ takes 20 ms."""
 INLINE_ITEMS = 4
 INLINE_CHARACTERS = 1000
 """Requests of so few texts, so short, are prepared on the event loop: a hop to the pool would take longer."""
-
-
 KNOWN_TEXT_BYTES = 4096
 """Texts up to this size are looked up on the event loop, longer ones in the decode pool."""
 SHOWN = "shown"

@@ -54,6 +54,15 @@ def worker_of(recorder: Recorder, compute: ComputeThread) -> EncoderWorker:
     )
 
 
+async def embed_behind_one(recorder: Recorder, worker: EncoderWorker, items: Sequence[Prepared]) -> None:
+    """Have items embedded that all wait while one is in its batch."""
+    first = worker.submit("flow", ITEM)
+    await asyncio.to_thread(recorder.begun.wait, PROMPT)
+    together = [worker.submit("flow", each) for each in items]
+    recorder.gate.set()
+    await asyncio.gather(first, *together)
+
+
 def with_compute(work: Callable[[ComputeThread], Awaitable[None]]) -> None:
     compute = ComputeThread(1)
     try:
@@ -81,11 +90,7 @@ def test_a_failed_batch_is_run_again_without_what_it_had_computed(reason: type[E
     async def work(compute: ComputeThread) -> None:
         recorder = Recorder(encode)
         worker = worker_of(recorder, compute)
-        first = worker.submit("flow", ITEM)
-        await asyncio.to_thread(recorder.begun.wait, PROMPT)
-        together = [worker.submit("flow", ITEM) for _ in range(2)]
-        recorder.gate.set()
-        await asyncio.gather(first, *together)
+        await embed_behind_one(recorder, worker, [ITEM] * 2)
         assert recorder.batches == [1, 2, 1, 1]
         worker.close()
 
@@ -121,11 +126,7 @@ def test_a_batch_is_filled_by_rows_whatever_the_number_of_items() -> None:
     async def work(compute: ComputeThread) -> None:
         recorder = Recorder()
         worker = worker_of(recorder, compute)
-        first = worker.submit("flow", ITEM)
-        await asyncio.to_thread(recorder.begun.wait, PROMPT)
-        together = [worker.submit("flow", long) for _ in range(3)]
-        recorder.gate.set()
-        await asyncio.gather(first, *together)
+        await embed_behind_one(recorder, worker, [long] * 3)
         assert recorder.batches == [1, 2, 1], "8 rows fit: two items of 4"
         worker.close()
 
