@@ -27,7 +27,7 @@ def wait_until(condition: Callable[[], object]) -> None:
 class ServerProcess:
     """`isthmus serve` in a process of its own, with a client for it."""
 
-    def __init__(self, bundle: Path, data_dir: Path, **settings: object) -> None:
+    def __init__(self, bundle: Path | str, data_dir: Path, **settings: object) -> None:
         self.data_dir = data_dir
         self._arguments = ["serve", "--port", "0", "--bundle", str(bundle), "--data-dir", str(data_dir)]
         variables = {name: str(value) for name, value in settings.items()}
