@@ -17,6 +17,7 @@ from media_files import cloud
 from refreshing import Expected, activate, ended, publish, put_clouds, upload
 from server_process import PATIENCE, ROOT, ServerProcess
 from tiny_encoders import DIMS, write_bundle, write_connector
+from vector_tolerance import assert_same_vectors, assert_same_vectors_by_id
 
 from connectors.calibration import Calibration, PairCurve
 
@@ -79,7 +80,7 @@ def test_a_connector_is_published_switched_to_and_back(
     assert (listed["active"], listed["former"]) == (second, first)
     assert {each["version"] for each in listed["available"]} == {first, second}
     after = vectors_of(server)
-    assert after["text"] == before["text"]
+    assert_same_vectors(after["text"], before["text"])
     expected.publish(second, other)
     expected.check(after, second)
     hit = server.client.post("/search", files={"files": ("c.npy", cloud(7, 40))}).json()["hits"][0]
@@ -95,7 +96,7 @@ def test_a_connector_is_published_switched_to_and_back(
     assert (back["result"]["projected"], back["result"]["unchanged"]) == (2, 0)
     rest = {name: vector for name, vector in vectors_of(server).items() if name in before}
     for name, vector in rest.items():
-        np.testing.assert_allclose(vector, before[name], atol=1e-6)
+        assert_same_vectors(vector, before[name], name)
     expected.check(vectors_of(server), first)
     again = activate(server, first)
     assert (again["state"], again["result"]["points"]) == ("done", 0)
@@ -251,7 +252,8 @@ def test_a_refresh_rests_over_a_kill_and_goes_on_when_it_is_resumed(
     server.stop(signal.SIGKILL)
     server.start()
     server.wait_ready()
-    assert active(server) == first and vectors_of(server) == before
+    assert active(server) == first
+    assert_same_vectors_by_id(vectors_of(server), before)
     assert server.client.get("/readyz").json()["refresh"]["to"] == second
     server.client.post(f"/jobs/{job['id']}/resume")
     assert ended(server, job["id"])["state"] == "done"
