@@ -5,6 +5,7 @@ space = load_bundle("compact")
 space.embed("audio", [wav_bytes])        # float32 [1, dim], L2-normalised
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,12 @@ _HOMES = {
     "load_encoder": "registry",
 }
 """Where each name is defined; looked up when it is first asked for, so that decoding needs no torch."""
+
+# Before torch is imported: how often its threads look for their next step before they sleep (some 10 us).
+# Sleeping at once makes a batch of one take twice as long; looking for milliseconds, which is the default,
+# takes the core from whatever else runs. A user's own wait policy would give way to the count, so it decides.
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 
 __all__ = [
     "MODALITIES",
