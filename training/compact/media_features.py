@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from connectors.encoders.compact.encoder import PICTURE_SIDE as STUDENT_SIDE
 from connectors.encoders.compact.encoder import prepare_picture
-from connectors.encoders.compact.log_mel import PATCH, cut_patches, log_mel
+from connectors.encoders.compact.sound_patches import PATCH, cut_patches, log_mel
 from training.compact.distillation import network_input, trunk_features
 from training.compact.picture_views import flatten, load_picture, recolour, scene
 from training.compact.sound_views import clip_frames, load_clip

@@ -21,9 +21,9 @@ from torch import Tensor, nn
 
 from connectors.encoder import Prepared, TowerEncoder
 from connectors.encoders.compact.conv_layers import folded
-from connectors.encoders.compact.log_mel import prepare_sound
 from connectors.encoders.compact.mobile_trunk import MobileTrunk
 from connectors.encoders.compact.shape_trunk import ShapeTrunk, prepare_points
+from connectors.encoders.compact.sound_patches import prepare_sound
 from connectors.encoders.compact.sound_trunk import SoundTrunk
 from connectors.encoders.compact.word_tower import (
     WordTrunk,

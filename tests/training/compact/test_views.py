@@ -1,7 +1,7 @@
 import numpy as np
 from PIL import Image
 
-from connectors.encoders.compact.log_mel import BANDS, FRAMES, PATCH, cut_patches, log_mel
+from connectors.encoders.compact.sound_patches import BANDS, FRAMES, PATCH, cut_patches, log_mel
 from training.compact.picture_views import flatten, is_opaque, picture_view
 from training.compact.shape_training import shape_view
 from training.compact.sound_views import clip_frames, sound_view

@@ -16,8 +16,8 @@ from connectors.encoders.compact.encoder import (
     load_compact,
     make_head,
 )
-from connectors.encoders.compact.log_mel import MOST_PATCHES
 from connectors.encoders.compact.shape_trunk import GROUPS, POINTS, prepare_points, spread_first
+from connectors.encoders.compact.sound_patches import MOST_PATCHES
 from connectors.encoders.compact.word_tower import make_tokenizer, token_ids
 from connectors.errors import CheckpointError, ConfigError, IntegrityError, InvalidMedia, MissingFiles
 
