@@ -52,7 +52,7 @@ _AUTHORS_HEADS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class EncoderSource:
     """An encoder of a bundle: its name in the registry, and its weights (None: not given)."""
 
     name: str
@@ -61,7 +61,7 @@ class Source:
 
 def build_bundle(
     name: str,
-    sources: Mapping[str, Source],
+    sources: Mapping[str, EncoderSource],
     connectors: Sequence[Path],
     output: Path,
     *,
@@ -132,7 +132,7 @@ def _reference(weights: str) -> dict[str, str]:
     return {"weights": str(path.resolve()) if path.is_dir() else weights}
 
 
-def _require(sources: Mapping[str, Source], connectors: Sequence[Path]) -> None:
+def _require(sources: Mapping[str, EncoderSource], connectors: Sequence[Path]) -> None:
     """Raise `MissingFiles` with everything that is not there."""
     absent = []
     for space, source in sources.items():

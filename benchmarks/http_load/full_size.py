@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.peers.vit_b_32 import DIM, MODEL
-from connectors.bundle_build import Source, build_bundle
+from connectors.bundle_build import EncoderSource, build_bundle
 from connectors.connector import Connector, ConnectorManifest
 from connectors.encoders.htsat import CONFIGS as HTSAT
 from connectors.encoders.htsat import Htsat
@@ -43,9 +43,9 @@ def write(directory: Path) -> Path:
     torch.save({"state_dict": clap}, directory / "clap.pt")
     torch.save({"state_dict": ulip}, directory / "ulip.pt")
     sources = {
-        "clip": Source(f"open_clip/{MODEL}", str(directory / "clip.pt")),
-        "clap": Source("laion_clap/HTSAT-tiny", str(directory / "clap.pt")),
-        "ulip": Source("ulip/pointbert", str(directory / "ulip.pt")),
+        "clip": EncoderSource(f"open_clip/{MODEL}", str(directory / "clip.pt")),
+        "clap": EncoderSource("laion_clap/HTSAT-tiny", str(directory / "clap.pt")),
+        "ulip": EncoderSource("ulip/pointbert", str(directory / "ulip.pt")),
     }
     build_bundle("full", sources, [_connector(directory / "head")], directory / "bundle", dtype="auto")
     return directory / "bundle"

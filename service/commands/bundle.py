@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from connectors.bundle_build import Source, build_bundle, list_bundles, verify_bundle
+from connectors.bundle_build import EncoderSource, build_bundle, list_bundles, verify_bundle
 from connectors.errors import IsthmusError
 
 app = typer.Typer(no_args_is_help=True)
@@ -33,9 +33,9 @@ def build(
 ) -> None:
     """Make a bundle of full-size encoders and connectors, after loading every part once."""
     sources = {
-        "clip": Source(f"open_clip/{clip_model}", clip),
-        "clap": Source(f"laion_clap/{clap_model}", clap),
-        "ulip": Source(f"ulip/{ulip_model}", ulip),
+        "clip": EncoderSource(f"open_clip/{clip_model}", clip),
+        "clap": EncoderSource(f"laion_clap/{clap_model}", clap),
+        "ulip": EncoderSource(f"ulip/{ulip_model}", ulip),
     }
     if name != "full":
         sources = {space: source for space, source in sources.items() if source.weights or space == "clip"}

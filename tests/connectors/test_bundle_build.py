@@ -10,7 +10,7 @@ from torch import nn
 
 from connectors import load_bundle
 from connectors.bundle import BundleManifest, read_manifest
-from connectors.bundle_build import Source, build_bundle, list_bundles, to_toml, verify_bundle
+from connectors.bundle_build import EncoderSource, build_bundle, list_bundles, to_toml, verify_bundle
 from connectors.connector import Connector, ConnectorManifest
 from connectors.encoders.pointbert import CONFIGS, PointTransformer
 from connectors.errors import (
@@ -48,10 +48,10 @@ def weights(tmp_path_factory) -> dict[str, Path]:
 
 
 @pytest.fixture
-def sources(weights) -> dict[str, Source]:
+def sources(weights) -> dict[str, EncoderSource]:
     return {
-        "clip": Source(f"open_clip/{MODEL}", str(weights["clip"])),
-        "ulip": Source("ulip/pointbert", str(weights["ulip"])),
+        "clip": EncoderSource(f"open_clip/{MODEL}", str(weights["clip"])),
+        "ulip": EncoderSource("ulip/pointbert", str(weights["ulip"])),
     }
 
 
@@ -90,7 +90,7 @@ def test_a_built_bundle_loads_and_is_verified(sources, tmp_path):
 def test_changed_weights_are_found(sources, weights, tmp_path):
     own = tmp_path / "clip.pt"
     own.write_bytes(weights["clip"].read_bytes())
-    sources["clip"] = Source(sources["clip"].name, str(own))
+    sources["clip"] = EncoderSource(sources["clip"].name, str(own))
     build_bundle("mine", sources, [connector(tmp_path / "ex_ulip")], tmp_path / "mine")
     other = torch.load(own, weights_only=True)
     other["logit_scale"] += 1
@@ -110,16 +110,16 @@ def test_a_connector_of_other_encoders_is_refused_and_nothing_is_written(sources
 
 
 def test_exchanged_checkpoints_are_refused(sources, weights, tmp_path):
-    sources["ulip"] = Source("ulip/pointbert", str(weights["clip"]))
+    sources["ulip"] = EncoderSource("ulip/pointbert", str(weights["clip"]))
     with pytest.raises(CheckpointError, match="not ULIP's"):
         build_bundle("mine", sources, [connector(tmp_path / "ex_ulip")], tmp_path / "mine")
 
 
 def test_everything_that_is_missing_is_listed_at_once(tmp_path):
     sources = {
-        "clip": Source("open_clip/ViT-B-32-quickgelu", str(tmp_path / "clip.safetensors")),
-        "clap": Source("laion_clap/HTSAT-tiny", None),
-        "ulip": Source("ulip/pointbert", str(tmp_path / "pointbert_ULIP-2.pt")),
+        "clip": EncoderSource("open_clip/ViT-B-32-quickgelu", str(tmp_path / "clip.safetensors")),
+        "clap": EncoderSource("laion_clap/HTSAT-tiny", None),
+        "ulip": EncoderSource("ulip/pointbert", str(tmp_path / "pointbert_ULIP-2.pt")),
     }
     with pytest.raises(MissingFiles) as error:
         build_bundle("full", sources, [], tmp_path / "full")
