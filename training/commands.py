@@ -296,13 +296,13 @@ def import_connector(
     output: Annotated[Path, typer.Option(help="Connector directory to make")],
     kind: Annotated[str | None, typer.Option(help="ex_clap, ... where its name does not tell")] = None,
 ) -> None:
-    """Convert a projector released by the authors of C-MCR and Ex-MCR."""
-    from training.importer import import_release
+    """Convert a projector published by the authors of C-MCR and Ex-MCR."""
+    from training.importer import import_authors_checkpoint
 
     with explained():
         if output.exists():
             raise ConfigError(f"{output} exists: choose another output")
-        connector = import_release(file, kind)
+        connector = import_authors_checkpoint(file, kind)
         connector.save(output)
     stderr.print(f"{connector.version} in {output}", highlight=False)
     for head, chain in connector.manifest.heads.items():

@@ -1,4 +1,4 @@
-"""The projectors released by the authors of C-MCR and Ex-MCR, as connectors of ours.
+"""The projectors published by the authors of C-MCR and Ex-MCR, as connectors of ours.
 
 Given `ex_clap.pt`, `ex_ulip.pt`, `clap_clip.pt` or `ulip_clip.pt` (torch state dicts, read with
 `weights_only=True`), gives the same maps as a `Connector`. Sources: the
@@ -26,8 +26,8 @@ PAPERS = {"exmcr": "arXiv 2310.08884", "cmcr": "arXiv 2305.14381"}
 
 
 @dataclass(frozen=True, slots=True)
-class Release:
-    """One released file: what its parts are called in it, what they are, and what goes through them.
+class AuthorsCheckpoint:
+    """One published file: what its parts are called in it, what they are, and what goes through them.
 
     `prefixes`: part of the connector -> prefix of its keys; `heads`: 'space/modality' -> parts.
     """
@@ -40,27 +40,27 @@ class Release:
 
 CLIP_UNTOUCHED: dict[str, list[str]] = {"clip/text": [], "clip/image": []}
 
-RELEASES: Mapping[str, Release] = {
-    "ex_clap": Release(
+AUTHORS_CHECKPOINTS: Mapping[str, AuthorsCheckpoint] = {
+    "ex_clap": AuthorsCheckpoint(
         "exmcr",
         "clip",
         {"f_l": "Head1.", "f_m": "Head2."},
         {"clap/audio": ["f_l", "f_m"], "clap/text": ["f_m"], **CLIP_UNTOUCHED},
     ),
-    "ex_ulip": Release(
+    "ex_ulip": AuthorsCheckpoint(
         "exmcr",
         "clip",
         {"f_l": "Head1.", "f_m": "Head2."},
         {"ulip/point_cloud": ["f_l", "f_m"], "ulip/image": ["f_m"], **CLIP_UNTOUCHED},
     ),
-    "clap_clip": Release(
+    "clap_clip": AuthorsCheckpoint(
         "cmcr",
         None,
         {"clap": "Head_A.", "clip": "Head_B."},
         {"clap/audio": ["clap"], "clap/text": ["clap"], "clip/text": ["clip"], "clip/image": ["clip"]},
     ),
     # The sides of this one are the other way round.
-    "ulip_clip": Release(
+    "ulip_clip": AuthorsCheckpoint(
         "cmcr",
         None,
         {"clip": "Head_A.", "ulip": "Head_B."},
@@ -75,7 +75,7 @@ RELEASES: Mapping[str, Release] = {
 }
 
 
-def import_release(path: Path, kind: str | None = None) -> Connector:
+def import_authors_checkpoint(path: Path, kind: str | None = None) -> Connector:
     """Read one of the authors' files as a connector; `kind` names it where its file name does not.
 
     Raises `MissingFiles`, `CheckpointError` for a file that does not hold what its kind should, and
@@ -85,27 +85,27 @@ def import_release(path: Path, kind: str | None = None) -> Connector:
         raise MissingFiles(f"{path} does not exist")
     tensors = read_tensors(path)
     kind = kind or recognise(tensors, path.stem)
-    if kind not in RELEASES:
-        raise ConfigError(f"unknown kind {kind!r}: it is one of {', '.join(RELEASES)}")
-    release = RELEASES[kind]
-    projectors = {name: _untrained(kind, name) for name in release.prefixes}
+    if kind not in AUTHORS_CHECKPOINTS:
+        raise ConfigError(f"unknown kind {kind!r}: it is one of {', '.join(AUTHORS_CHECKPOINTS)}")
+    checkpoint = AUTHORS_CHECKPOINTS[kind]
+    projectors = {name: _untrained(kind, name) for name in checkpoint.prefixes}
     fit(
         torch.nn.ModuleDict(projectors),
-        _renamed(tensors, release.prefixes),
+        _renamed(tensors, checkpoint.prefixes),
         path=path,
         what=f"the authors' {kind}.pt",
     )
     manifest = ConnectorManifest(
-        method=release.method,
-        base=release.base,
+        method=checkpoint.method,
+        base=checkpoint.base,
         dim=DIM,
-        heads=dict(release.heads),
+        heads=dict(checkpoint.heads),
         projectors={name: projector.spec for name, projector in projectors.items()},
         encoders={},  # the files do not say which weights they were trained on
         recipe={
             "imported": path.name,
             "kind": kind,
-            "source": PAPERS[release.method],
+            "source": PAPERS[checkpoint.method],
             "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         },
     )
@@ -113,14 +113,16 @@ def import_release(path: Path, kind: str | None = None) -> Connector:
 
 
 def recognise(tensors: Mapping[str, Tensor], stem: str) -> str:
-    """Tell which release a state dict is; the two of Ex-MCR look alike and go by their file's name."""
+    """Tell which checkpoint a state dict is; the two of Ex-MCR look alike and go by their file's name."""
     if "Head_A.net1.0.weight" in tensors:
         return "clap_clip"
     if "Head_A.net.0.weight" in tensors:
         return "ulip_clip"
     if "Head1.weight" not in tensors:
         shown = ", ".join(list(tensors)[:3])
-        raise ConfigError(f"not one of the authors' files ({', '.join(RELEASES)}): it holds {shown}, ...")
+        raise ConfigError(
+            f"not one of the authors' files ({', '.join(AUTHORS_CHECKPOINTS)}): it holds {shown}, ..."
+        )
     named = [leaf for leaf in ("clap", "ulip") if leaf in stem.lower()]
     if len(named) != 1:
         raise ConfigError(

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from connectors.connector import load_connector
 from connectors.errors import CheckpointError, ConfigError
 from connectors.modality import Modality
-from training.importer import import_release
+from training.importer import import_authors_checkpoint
 
 State = dict[str, Tensor]
 RNG = torch.Generator().manual_seed(0)
@@ -102,7 +102,7 @@ def test_each_head_equals_a_direct_evaluation_of_its_state_dict(
     direct: Callable[[State, Tensor], Tensor],
 ) -> None:
     torch.save(state, tmp_path / f"{kind}.pt")
-    import_release(tmp_path / f"{kind}.pt").save(tmp_path / "connector")
+    import_authors_checkpoint(tmp_path / f"{kind}.pt").save(tmp_path / "connector")
     connector = load_connector(tmp_path / "connector")
     x = F.normalize(torch.randn(64, 512, generator=RNG), dim=1)
     expected = F.normalize(direct(state, x), dim=1)
@@ -112,7 +112,7 @@ def test_each_head_equals_a_direct_evaluation_of_its_state_dict(
 @pytest.mark.parametrize("kind", ["ex_clap", "ex_ulip"])
 def test_ex_mcr_leaves_clip_as_it_is(tmp_path: Path, kind: str) -> None:
     torch.save(EX, tmp_path / f"{kind}.pt")
-    connector = import_release(tmp_path / f"{kind}.pt")
+    connector = import_authors_checkpoint(tmp_path / f"{kind}.pt")
     assert connector.manifest.base == "clip"
     assert connector.is_identity("clip", "text")
     assert connector.is_identity("clip", "image")
@@ -121,23 +121,23 @@ def test_ex_mcr_leaves_clip_as_it_is(tmp_path: Path, kind: str) -> None:
 def test_a_renamed_ex_mcr_file_needs_to_be_told_apart(tmp_path: Path) -> None:
     torch.save(EX, tmp_path / "final.pt")
     with pytest.raises(ConfigError, match="--kind ex_clap"):
-        import_release(tmp_path / "final.pt")
-    assert import_release(tmp_path / "final.pt", "ex_ulip").has_head("ulip", "point_cloud")
+        import_authors_checkpoint(tmp_path / "final.pt")
+    assert import_authors_checkpoint(tmp_path / "final.pt", "ex_ulip").has_head("ulip", "point_cloud")
     with pytest.raises(ConfigError, match="unknown kind"):
-        import_release(tmp_path / "final.pt", "ex_bind")
+        import_authors_checkpoint(tmp_path / "final.pt", "ex_bind")
 
 
 def test_another_checkpoint_is_refused(tmp_path: Path) -> None:
     torch.save({"visual.proj": torch.zeros(2, 2)}, tmp_path / "x.pt")
     with pytest.raises(ConfigError, match=r"not one of the authors' files .* visual\.proj"):
-        import_release(tmp_path / "x.pt")
+        import_authors_checkpoint(tmp_path / "x.pt")
 
 
 def test_missing_and_surplus_weights_are_named(tmp_path: Path) -> None:
     broken = {k: v for k, v in ULIP_CLIP.items() if k != "Head_B.net.1.bias"}
     torch.save({**broken, "Head_C.weight": torch.zeros(1)}, tmp_path / "ulip_clip.pt")
     with pytest.raises(CheckpointError, match=r"missing \(ulip\.net\.1\.bias\).*Head_C\.weight"):
-        import_release(tmp_path / "ulip_clip.pt")
+        import_authors_checkpoint(tmp_path / "ulip_clip.pt")
 
 
 def test_a_pickle_with_code_in_it_is_never_run(tmp_path: Path) -> None:
@@ -147,5 +147,5 @@ def test_a_pickle_with_code_in_it_is_never_run(tmp_path: Path) -> None:
 
     (tmp_path / "ex_clap.pt").write_bytes(pickle.dumps(Trap(), protocol=2))
     with pytest.raises(CheckpointError):
-        import_release(tmp_path / "ex_clap.pt")
+        import_authors_checkpoint(tmp_path / "ex_clap.pt")
     assert not (tmp_path / "sprung").exists()
