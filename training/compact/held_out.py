@@ -21,9 +21,9 @@ from connectors.modality import SAMPLE_RATE, Modality, Waveform
 from training.compact.alignment import score_words
 from training.compact.media_features import teacher_clips, teacher_pictures
 from training.compact.picture_views import flatten, load_picture
-from training.compact.sources import Clip, Picture, read_points
 from training.compact.teachers import MobileNetV2, YamNet
 from training.compact.workshop import Workshop
+from training.readers.data_folder_records import Clip, Picture, read_points
 
 
 @dataclass(frozen=True)

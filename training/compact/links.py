@@ -20,10 +20,10 @@ from training.assembly import Provenance
 from training.compact.alignment import classifier_rows
 from training.compact.held_out import View, encode_clips, encode_pictures, encode_texts
 from training.compact.media_features import kept, teacher_clips, teacher_pictures
-from training.compact.sources import read_points
 from training.compact.teachers import Classifier, MobileNetV2, YamNet
 from training.compact.workshop import Workshop, say
 from training.connection import connect
+from training.readers.data_folder_records import read_points
 from training.recipe import load_recipe
 
 

@@ -25,8 +25,8 @@ from training.compact.media_features import (
 )
 from training.compact.plan import DIM
 from training.compact.shape_training import ShapePlan, ShapeRows, train_shapes
-from training.compact.sources import Picture, read_points
 from training.compact.workshop import Workshop, say
+from training.readers.data_folder_records import Picture, read_points
 
 HEADS: dict[str, list[int]] = {
     "clip-image": [1280, 512, DIM],

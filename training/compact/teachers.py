@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from connectors.errors import MissingFiles
-from training.compact.sources import read_json
+from training.readers.reader import read_json
 
 Floats = npt.NDArray[np.float32]
 

@@ -7,18 +7,11 @@ text tower is taught on and that connectors are made from. Nothing here looks at
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
 
-from training.compact.sources import (
-    Synset,
-    plain,
-    read_captions,
-    read_clip_names,
-    read_json,
-    read_pictures,
-    read_synsets,
-)
 from training.compact.word_graph import CONCRETE, Lexicon, build_lexicon, centred_names
+from training.compact.word_lists import Synset, read_captions, read_clip_names, read_synsets
+from training.readers.data_folder_records import plain, read_pictures
+from training.readers.reader import read_json
 
 TEMPLATES = (
     "{}", "{}", "{}", "a {}", "the {}", "a photo of a {}", "a photo of a {}.", "a picture of a {}",
@@ -42,14 +35,14 @@ def class_names(data: Path) -> list[str]:
     """Names of all class lists of the folder, plain, each once: sounds first, then things."""
     text, teachers = data / "text", data / "teachers"
     out: list[str] = []
-    for names in cast(dict[str, Any], read_json(text / "clap_class_labels.json")).values():
+    for names in read_json(text / "clap_class_labels.json").values():
         out += list(names)
-    out += [row["name"] for row in cast(list[dict[str, Any]], read_json(text / "vggsound_names.json"))]
-    ontology = cast(list[dict[str, Any]], read_json(text / "audioset_ontology.json"))
+    out += [row["name"] for row in read_json(text / "vggsound_names.json")]
+    ontology = read_json(text / "audioset_ontology.json")
     out += [row["name"] for row in ontology]
-    out += cast(list[str], read_json(teachers / "yamnet_classes.json"))
-    out += cast(list[str], read_json(teachers / "imagenet_classes.json"))
-    for entry in cast(dict[str, Any], read_json(text / "clip_prompts.json")).values():
+    out += read_json(teachers / "yamnet_classes.json")
+    out += read_json(teachers / "imagenet_classes.json")
+    for entry in read_json(text / "clip_prompts.json").values():
         out += [name for name in entry["classes"] if isinstance(name, str)]
     shapes = read_json(text / "modelnet40_names.json")
     out += list(shapes["classes"] if isinstance(shapes, dict) and "classes" in shapes else [])
@@ -60,7 +53,7 @@ def class_names(data: Path) -> list[str]:
 def read_lexicon(data: Path, dim: int) -> Lexicon:
     """Spread the CLIP names over WordNet, captions, AudioSet's descriptions and emoji keywords."""
     names, vectors = read_clip_names(data)
-    ontology = cast(list[dict[str, Any]], read_json(data / "text" / "audioset_ontology.json"))
+    ontology = read_json(data / "text" / "audioset_ontology.json")
     keywords = [(p.words[0], p.words[1:]) for p in read_pictures(data) if p.kind == "emoji"]
     return build_lexicon(
         names,

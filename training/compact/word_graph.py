@@ -21,7 +21,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from training.compact.sources import Synset
+from training.compact.word_lists import Synset
 
 Floats = npt.NDArray[np.float32]
 

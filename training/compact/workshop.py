@@ -34,8 +34,6 @@ from training.compact.plan import (
     WORD_TRUNK,
     Plan,
 )
-from training.compact.sources import Clip, Cloud, Picture, read_clips, read_clouds, read_pictures
-from training.compact.splits import held_out_groups, held_out_recordings, split
 from training.compact.stage_fitting import StagePlan, fit_stage, write_maps
 from training.compact.teacher_stages import TeacherStage, picture_stages, sound_stages
 from training.compact.teachers import Classifier, MobileNetV2, YamNet
@@ -43,6 +41,8 @@ from training.compact.text_distillation import build_vocabulary, distil_words
 from training.compact.texts import Texts, gather_texts, read_lexicon
 from training.compact.view_pool import PoolPlan, Views, build_pool, shown
 from training.compact.word_graph import Lexicon
+from training.readers.data_folder_records import Clip, Cloud, Picture, read_clips, read_clouds, read_pictures
+from training.readers.data_folder_split import held_out_groups, held_out_recordings, split
 
 
 def say(text: str) -> None:

@@ -2,15 +2,15 @@
 
 Given the folder `make train-compact DATA=...` names, gives four datasets: things of one concept in sound,
 picture and shape; sounds of ESC's classes; renders and point clouds of the same models; pictures and
-their names. Which items training never saw is the compact trainer's own rule (`training.compact.splits`).
+their names. Which items training never saw is the rule of `data_folder_split`.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from training.compact.sources import Clip, Cloud, Picture, read_clips, read_clouds, read_pictures
-from training.compact.splits import held_out_groups, held_out_recordings, split
 from training.examples import Example
+from training.readers.data_folder_records import Clip, Cloud, Picture, read_clips, read_clouds, read_pictures
+from training.readers.data_folder_split import held_out_groups, held_out_recordings, split
 from training.readers.reader import Dataset, Reader, in_use
 
 CLOUDS = Path("pointclouds") / "train.npz"

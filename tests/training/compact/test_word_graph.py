@@ -2,8 +2,8 @@ from pathlib import Path
 
 import numpy as np
 
-from training.compact.sources import Synset, read_clip_names
 from training.compact.word_graph import build_lexicon, centred_names, company, singulars, words_of
+from training.compact.word_lists import Synset, read_clip_names
 
 NAMES = ["dog", "cat", "car", "washing machine", "tree"]
 SYNSETS = [
@@ -48,8 +48,8 @@ def test_the_longest_phrase_wins_and_stop_words_say_nothing() -> None:
     assert not words.vector("of the and").any()
 
 
-def test_names_are_centred_on_what_prompts_share(data: Path) -> None:
-    names, vectors = read_clip_names(data)
+def test_names_are_centred_on_what_prompts_share(data_folder: Path) -> None:
+    names, vectors = read_clip_names(data_folder)
     assert names == ["dog", "cat", "chair", "hot dog"]
     reduced = centred_names(vectors, 3)
     assert reduced.shape == (4, 3)

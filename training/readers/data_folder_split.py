@@ -1,7 +1,7 @@
-"""Which items train and which validate, so that nothing leaks from one side to the other.
+"""The split of the data folder into items that train and items that validate, with no leak between them.
 
-Given the records of `sources`, it gives back the groups held out: whole recordings of sound, whole
-mesh groups (a name within an artist, or a shape and its copies) with the renders that show them,
+Given the records of `data_folder_records`, it gives back the groups held out: whole recordings of sound,
+whole mesh groups (a name within an artist, or a shape and its copies) with the renders that show them,
 whole concept groups of emoji, whole labels or senders of photos. The choice hangs on a hash of the
 group's name alone: it is the same on every machine, and adding items moves nothing else.
 """
@@ -34,7 +34,7 @@ Item = TypeVar("Item", bound=Grouped)
 
 
 def position(group: str) -> float:
-    """Where a group falls in [0, 1): uniform over groups, fixed for each."""
+    """The place of a group in [0, 1): uniform over groups, fixed for each."""
     digest = hashlib.sha256(f"isthmus-compact/{group}".encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 

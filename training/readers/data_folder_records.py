@@ -1,13 +1,10 @@
-"""The data folder, read: pictures, sound clips, point clouds and words with where each came from.
+"""The data folder's pictures, sound clips and point clouds, read from its tables.
 
 Given the folder that `make train-compact DATA=...` names, it gives back plain records in a fixed
 order. It decodes nothing but the point clouds; `group` on each record is the unit that a split may
-not cut through (a recording, a mesh and its copies, a concept), as `splits` uses it.
+not cut through (a recording, a mesh and its copies, a concept), as `data_folder_split` uses it.
 """
 
-import csv
-import gzip
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from connectors.errors import MissingFiles
+from training.readers.reader import read_table
 
 _GENDERED = re.compile(r"\b(man|woman|men|women|person|people|boy|girl|male|female)s?\b")
 
@@ -53,24 +50,6 @@ class Cloud:
     name: str
     concept: str
     group: str
-
-
-@dataclass(frozen=True, slots=True)
-class Synset:
-    """A WordNet noun sense: lemmas, gloss, the first lemmas of its hypernyms, lexicographer group."""
-
-    lemmas: tuple[str, ...]
-    gloss: str
-    hypernyms: tuple[str, ...]
-    domain: str
-
-
-def read_table(path: Path) -> list[dict[str, str]]:
-    """Rows of a csv file with a header. Raises `MissingFiles` if it is not there."""
-    if not path.is_file():
-        raise MissingFiles(f"{path} is missing: point --data at the folder that holds it")
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def plain(label: str) -> str:
@@ -168,45 +147,3 @@ def read_clips(data: Path) -> list[Clip]:
         for r in read_table(folder / "meta.csv"):
             clips.append(Clip(folder / r["file"], kind, plain(r[column]), r["concept"], r["source_id"]))
     return clips
-
-
-def read_synsets(data: Path) -> list[Synset]:
-    """WordNet's noun senses."""
-    with gzip.open(data / "text" / "wordnet_nouns.jsonl.gz", "rt", encoding="utf-8") as lines:
-        records = [json.loads(line) for line in lines]
-    return [
-        Synset(
-            tuple(plain(w) for w in r["lemmas"]),
-            r["gloss"],
-            tuple(plain(w) for w in r["hypernyms"]),
-            r["group"],
-        )
-        for r in records
-    ]
-
-
-def read_clip_names(data: Path) -> tuple[list[str], npt.NDArray[np.float32]]:
-    """Class names and their real CLIP ViT-B/32 text vectors: float32 [n, 512], not normalised.
-
-    A name that several lists hold comes once, with the mean of its normalised vectors.
-    """
-    with np.load(data / "text" / "clip_names.npz", allow_pickle=False) as arrays:
-        names = [plain(str(name)) for name in arrays["names"]]
-        vectors = np.asarray(arrays["vectors"], dtype=np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    order = list(dict.fromkeys(names))
-    rows = {name: k for k, name in enumerate(order)}
-    merged = np.zeros((len(order), vectors.shape[1]), dtype=np.float32)
-    np.add.at(merged, [rows[name] for name in names], vectors)
-    return order, merged
-
-
-def read_captions(data: Path) -> list[str]:
-    """AudioCaps captions of sounds (training set)."""
-    text = (data / "text" / "audiocaps_train.txt").read_text(encoding="utf-8")
-    return [line.strip() for line in text.splitlines() if line.strip()]
-
-
-def read_json(path: Path) -> object:
-    """A json file."""
-    return json.loads(path.read_text(encoding="utf-8"))
