@@ -3,7 +3,7 @@
 They face +x, stand along y, and are symmetric across the z = 0 plane.
 """
 
-from service.gallery.solid import Figure, Part, Vector, both, rod
+from gallery_maker.solid import Figure, Part, Vector, both, rod
 
 DARK = "#2b2320"
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from service.gallery.synthesis import (
+from gallery_maker.synthesis import (
     RATE,
     Sound,
     band,

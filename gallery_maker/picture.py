@@ -7,7 +7,7 @@ the same pixels.
 import numpy as np
 from PIL import Image, ImageColor
 
-from service.gallery.solid import Array, Figure, colour, distance, mesh
+from gallery_maker.solid import Array, Figure, colour, distance, mesh
 
 SUN = np.array([0.45, 0.8, 0.4]) / np.linalg.norm([0.45, 0.8, 0.4])
 STEPS = 90

@@ -1,7 +1,8 @@
-"""Makes the gallery's media and their list anew: `python -m service.gallery.make [--only KIND]`.
+"""Makes the gallery's media and their list anew, in `service/gallery` unless another folder is named.
 
 Everything is drawn, traced or synthesised from the code beside this file and from fixed seeds, so the
-same libraries give the same media. Nothing is read but the code.
+same libraries give the same media, but for the serial numbers of Ogg streams,
+which are random. Nothing is read but the code.
 """
 
 import argparse
@@ -16,17 +17,17 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from service.gallery import ambience, sounds
-from service.gallery.animals import ANIMALS
-from service.gallery.furnishings import FURNISHINGS
-from service.gallery.picture import render
-from service.gallery.shape import FORMATS, write
-from service.gallery.synthesis import RATE, Sound, finished
-from service.gallery.texts import PICTURE_CAPTIONS, SENTENCES, SHAPE_CAPTIONS, SOUND_CAPTIONS
-from service.gallery.things import THINGS
-from service.gallery.vehicles import VEHICLES
+from gallery_maker import ambience, sounds
+from gallery_maker.animals import ANIMALS
+from gallery_maker.furnishings import FURNISHINGS
+from gallery_maker.picture import render
+from gallery_maker.shape import FORMATS, write
+from gallery_maker.synthesis import RATE, Sound, finished
+from gallery_maker.texts import PICTURE_CAPTIONS, SENTENCES, SHAPE_CAPTIONS, SOUND_CAPTIONS
+from gallery_maker.things import THINGS
+from gallery_maker.vehicles import VEHICLES
+from service.gallery.items import FOLDER
 
-FOLDER = Path(__file__).parent
 FIGURES = ANIMALS | VEHICLES | THINGS | FURNISHINGS
 SOUNDS: dict[str, Callable[[np.random.Generator], Sound]] = {
     "dog": sounds.dog,
@@ -97,10 +98,10 @@ KINDS = {
 
 def main() -> None:
     """Write the media and `gallery.json`."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m gallery_maker", description=__doc__)
     parser.add_argument("--only", choices=sorted(KINDS), help="make the files of one kind anew")
     parser.add_argument(
-        "--folder", type=Path, default=FOLDER, help="where to write (default: beside the code)"
+        "--folder", type=Path, default=FOLDER, help="where to write (default: service/gallery)"
     )
     arguments = parser.parse_args()
     listing = arguments.folder / "gallery.json"
@@ -141,7 +142,3 @@ def main() -> None:
                 }
             )
     listing.write_text(json.dumps({"format": "isthmus.gallery/1", "items": items}, indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,11 +1,11 @@
 """The gallery's sounds of living things, alarms and metal, each a function of a random generator.
 
-`SOUNDS` in `service.gallery.make` names them; the weather and the household are in `ambience`.
+`SOUNDS` in `gallery_maker.make` names them; the weather and the household are in `ambience`.
 """
 
 import numpy as np
 
-from service.gallery.synthesis import (
+from gallery_maker.synthesis import (
     RATE,
     Sound,
     band,

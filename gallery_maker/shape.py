@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from plyfile import PlyData, PlyElement
 
-from service.gallery.solid import Figure, mesh
+from gallery_maker.solid import Figure, mesh
 
 POINTS = 4096
 FORMATS = ("ply", "npy", "xyz", "pcd", "npz", "obj", "glb", "stl", "off")

@@ -3,7 +3,7 @@
 They face +z and stand on y = 0.
 """
 
-from service.gallery.solid import Figure, Part, both, rod
+from gallery_maker.solid import Figure, Part, both, rod
 
 WOOD, PALE = "#9a6735", "#e9dfcc"
 

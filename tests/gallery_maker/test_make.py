@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from service.gallery import make
+from gallery_maker import make
+from gallery_maker.picture import render
+from gallery_maker.shape import FORMATS, sample, write
+from gallery_maker.solid import Figure, Part, colour, distance, mesh
 from service.gallery.items import gallery_items
-from service.gallery.picture import render
-from service.gallery.shape import FORMATS, sample, write
-from service.gallery.solid import Figure, Part, colour, distance, mesh
 
 KEPT = {item.id: item for item in gallery_items()}
 BALL = Figure((Part("ball", (0.0, 1.0, 0.0), (1.0, 1.0, 1.0), "#ff0000"),))

@@ -3,7 +3,7 @@
 They drive towards +x and stand on y = 0.
 """
 
-from service.gallery.solid import Figure, Part, both, rod
+from gallery_maker.solid import Figure, Part, both, rod
 
 TYRE, HUB, GLASS, STEEL = "#26282c", "#c9ced6", "#7fb4d6", "#aab2bd"
 

@@ -5,7 +5,7 @@ They face +z and stand on y = 0 unless they float.
 
 import math
 
-from service.gallery.solid import Figure, Part, both, rod
+from gallery_maker.solid import Figure, Part, both, rod
 
 GOLD, STEEL, WOOD, DARK = "#d9a32b", "#c3cad3", "#93602f", "#2a2c31"
 
