@@ -32,7 +32,7 @@ _HOMES = {
     "load_connector": "connector",
     "load_encoder": "registry",
 }
-"""Where each name is defined; looked up when it is first asked for, so that decoding needs no torch."""
+"""The module of each name; imported when it is first asked for, so that decoding needs no torch."""
 
 # Before torch is imported: how often its threads look for their next step before they sleep (some 10 us).
 # Sleeping at once makes a batch of one take twice as long; looking for milliseconds, which is the default,

@@ -39,7 +39,7 @@ def render(figure: Figure, side: int = 256, oversample: float = 1.25) -> Image.I
 
 
 def _camera(figure: Figure, corners: Array, centre: Array, radius: float, side: int) -> tuple[Array, Array]:
-    """Where the eye is [3], and unit rays [side * side, 3] that frame the figure's corners [C, 3]."""
+    """The place of the eye [3], and unit rays [side * side, 3] that frame the figure's corners [C, 3]."""
     azimuth, elevation = np.radians(figure.azimuth), np.radians(figure.elevation)
     back = np.array(
         [np.sin(azimuth) * np.cos(elevation), np.sin(elevation), np.cos(azimuth) * np.cos(elevation)]
@@ -57,7 +57,7 @@ def _camera(figure: Figure, corners: Array, centre: Array, radius: float, side: 
 
 
 def _march(figure: Figure, start: Array, rays: Array, centre: Array, radius: float) -> Array:
-    """How far each ray [N, 3] goes before it meets the figure; infinity where it does not."""
+    """The way [N] each ray [N, 3] goes before it meets the figure; infinity where it does not."""
     origins = np.broadcast_to(start, rays.shape)
     towards = ((centre - origins) * rays).sum(axis=1)
     missed = np.linalg.norm(origins + rays * towards[:, None] - centre, axis=1) > radius * 1.02
@@ -112,7 +112,7 @@ def _normal(figure: Figure, points: Array) -> Array:
 
 
 def _visible(figure: Figure, points: Array, centre: Array, radius: float) -> Array:
-    """How much of the sun each point [N, 3] sees, 0 to 1; narrow misses give a soft edge."""
+    """The share of the sun that each point [N, 3] sees, 0 to 1; narrow misses give a soft edge."""
     light, travelled = np.ones(len(points)), np.full(len(points), 0.03)
     # Only what lies in the figure's round shadow can be in its shadow.
     towards = (centre - points) @ SUN
@@ -131,7 +131,7 @@ def _visible(figure: Figure, points: Array, centre: Array, radius: float) -> Arr
 def _floor_shadow(
     figure: Figure, eye: Array, rays: Array, floor: float, centre: Array, radius: float
 ) -> Array:
-    """What is left of the light on the floor each ray [N, 3] meets: 1 away from the figure."""
+    """The share of light left on the floor that each ray [N, 3] meets: 1 away from the figure."""
     light = np.ones(len(rays))
     down = rays[:, 1] < -1e-3
     points = eye + rays * np.where(down, (floor - eye[1]) / np.where(down, rays[:, 1], -1.0), 0.0)[:, None]

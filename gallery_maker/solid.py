@@ -157,7 +157,7 @@ def colour(figure: Figure, points: Array) -> Array:
 
 
 def _within_reach(figure: Figure, part: Part, points: Array, total: Array) -> tuple[Any, Array]:
-    """Which points [M] a part may be nearest to, given distances [N] so far, and its distance [M] to them."""
+    """The points [M] a part may be nearest to, given distances [N] so far, and its distance [M] to them."""
     offset = points - np.array(part.at)
     reach = np.maximum(total + figure.blend, 0.0) + part.radius
     near = np.flatnonzero(np.einsum("ij,ij->i", offset, offset) < reach * reach)

@@ -31,7 +31,7 @@ def noise(rng: np.random.Generator, seconds: float) -> Sound:
 
 
 def band(sound: Sound, low: float | None = None, high: float | None = None, order: int = 2) -> Sound:
-    """What lies between `low` and `high` Hz; None leaves that side open."""
+    """The part of a sound between `low` and `high` Hz; None leaves that side open."""
     if low is None and high is None:
         return sound
     if low is None or high is None:

@@ -47,7 +47,7 @@ class ModalityName(StrEnum):
 
 
 class Precision(StrEnum):
-    """How vectors are stored."""
+    """The number format vectors are stored in."""
 
     FLOAT16 = "float16"
     FLOAT32 = "float32"

@@ -19,7 +19,7 @@ from connectors.projectors import MlpStack
 from connectors.torchvision_operators import declare_missing_operators
 
 POINT_WIDTH = 768
-"""What PointBERT's projection is given: its class token beside the largest of the others."""
+"""Width of the input of PointBERT's projection: its class token beside the largest of the others."""
 HEADS = {"clap/audio": "sounds", "ulip/point_cloud": "shapes"}
 
 

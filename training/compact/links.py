@@ -101,7 +101,7 @@ class LinkMaker:
         }
 
     def recipe(self, method: str, leaf: str, overlap: str) -> dict[str, Any]:
-        """What differs from the recipe of that method: sizes that suit a small bundle."""
+        """The settings that differ from the recipe of that method: sizes that suit a small bundle."""
         return {
             "method": method,
             "leaf": leaf,

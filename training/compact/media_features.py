@@ -1,4 +1,4 @@
-"""What the students and the teachers make of the data folder's media, computed once for the heads.
+"""Features that students and teachers give the data folder's media, computed once for the heads.
 
 Given a workshop with finished trunks, it gives back feature matrices: of pictures (as the encoder will
 prepare them, and set in random scenes), of sound clips (patch by patch), of pool views beside the

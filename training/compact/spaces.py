@@ -62,7 +62,7 @@ class WordVectors:
 
 
 def picture_words(words: WordVectors, pictures: Sequence[Picture]) -> Tensor:
-    """What pictures show: mostly their name, a little of their keywords. [n, DIM], unit."""
+    """Unit vectors [n, DIM] of what pictures show: mostly their name, a little of their keywords."""
     every = sorted({word for p in pictures for word in p.words})
     at = {word: k for k, word in enumerate(every)}
     vectors = words(every)

@@ -89,7 +89,7 @@ class Teacher:
         return np.asarray(real, dtype=np.float32)
 
     def operations(self) -> Iterator[tuple[str, list[dict[str, Any]], dict[str, Any]]]:
-        """What the network does, in order: an operation's name, what it reads, what it writes."""
+        """The network's operations in order: the name of each, the tensors it reads, the tensor it writes."""
         by_index = {tensor["index"]: tensor for tensor in self._tensors}
         for each in self._net._get_ops_details():  # nothing public tells a file's operations
             read = [by_index[index] for index in each["inputs"] if index in by_index]

@@ -52,7 +52,7 @@ def words_of(text: str) -> list[str]:
 
 
 def singulars(word: str) -> list[str]:
-    """What a word may be an inflection of, likeliest first (the word itself not among them)."""
+    """Words that a word may be an inflection of, likeliest first, without itself."""
     out = []
     if word.endswith("ies") and len(word) > 4:
         out.append(word[:-3] + "y")

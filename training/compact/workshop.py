@@ -81,7 +81,7 @@ class Workshop:
 
     @property
     def teachers(self) -> Path:
-        """Where the teachers are."""
+        """The folder of the teachers."""
         return self.data / "teachers"
 
     @cached_property
@@ -159,7 +159,7 @@ class Workshop:
         return (picture_stages if kind == "pictures" else sound_stages)(self.teachers)
 
     def maps(self, kind: str) -> Path:
-        """What the teacher's stages are given for the first of the pool's views."""
+        """The folder with the inputs of the teacher's stages, for the first of the pool's views."""
         folder = self.work / kind
         if not (folder / "maps.done").is_file():
             count = self.plan.picture_maps if kind == "pictures" else self.plan.sound_maps

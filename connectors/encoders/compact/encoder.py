@@ -64,7 +64,7 @@ class TowerConfig(BaseModel):
 
 
 class CompactConfig(BaseModel):
-    """What `config.json` of a compact space holds. `head` lists layer widths; empty: no head."""
+    """The content of a compact space's `config.json`. `head` lists layer widths; empty: no head."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -25,9 +25,9 @@ PATCH = (FRAMES - 1) * HOP + WINDOW
 """Samples that one patch spans."""
 PATCH_HOP = PATCH // 2
 MOST_PATCHES = 6
-"""What a core embeds in some 25 ms."""
+"""As many as a core embeds in some 25 ms."""
 SILENT = 0.02
-"""A patch this much quieter (rms) than the loudest says nothing about the sound."""
+"""A patch whose level (rms) is below this share of the loudest patch's says nothing about the sound."""
 
 
 def hertz_to_mel(hertz: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
