@@ -33,7 +33,7 @@ from benchmarks.stores.isthmus import EdgeStore, LocalStore
 from benchmarks.stores.mixture import FILTERS, TOP, Data, open_data
 from benchmarks.stores.references import FaissStore, HnswlibStore
 from benchmarks.stores.store import Store
-from service.index.engine import VectorStorage
+from service.index.backend import VectorStorage
 
 STORES: dict[str, Callable[[], Store]] = {
     "edge": EdgeStore,

@@ -31,11 +31,11 @@ from benchmarks._rows import Row, at_most, machine, parser, publish
 from connectors.bundle import bundle_directory, load_bundle, read_manifest
 from connectors.connector import load_connector
 from connectors.space import UnifiedSpace
-from service.engine.projection import project
-from service.index.edge_engine import EdgeEngine
+from service.engine.embedding import project
+from service.index.edge.backend import EdgeBackend
 from service.index.protocol import Point
 from service.index.vector_index import VectorIndex
-from service.serving import layout_of
+from service.releases.startup import layout_of
 
 BUNDLE = "compact"
 CLIENTS = 2
@@ -46,7 +46,7 @@ WORDS = ["dog", "cat", "car", "rain", "bell", "train", "bird", "door", "ship", "
 def fill(space: UnifiedSpace, folder: Path, count: int) -> None:
     """An index of random native vectors of every modality, as their connector projects them."""
     rng = np.random.default_rng(0)
-    with VectorIndex(EdgeEngine(folder / "index"), layout_of(space)) as index:
+    with VectorIndex(EdgeBackend(folder / "index"), layout_of(space)) as index:
         for start in range(0, count, 1024):
             points = []
             for modality in space.modalities:
@@ -60,7 +60,7 @@ def fill(space: UnifiedSpace, folder: Path, count: int) -> None:
                         Point(name, modality, space.space_of(modality), unified, native[i], payload)
                     )
             index.upsert("default", points, space.connector_version)
-        index.engine.settle(index.engine.current()["default"].name)
+        index.backend.finish_indexing(index.backend.current()["default"].name)
 
 
 def noisy(directory: Path, target: Path) -> Path:

@@ -1,12 +1,14 @@
 """The four kinds of media, and the type each has once decoded."""
 
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from PIL.Image import Image
 
-Modality: TypeAlias = Literal["text", "image", "audio", "point_cloud"]
+Modality: TypeAlias = str
+"""The name of a kind of media. A bundle says which it embeds."""
+
 MODALITIES: tuple[Modality, ...] = ("text", "image", "audio", "point_cloud")
 
 SAMPLE_RATE = 48_000

@@ -119,12 +119,12 @@ def warm_up(encoder: Encoder, batch_sizes: Sequence[int] = (1, 2, 8)) -> None:
     """
     for modality in encoder.modalities:
         prepared = [encoder.prepare(media, modality) for media in _samples(modality)]
-        for size in batch_sizes:
+        for size in batch_sizes if prepared else ():
             encoder.encode_prepared([prepared[i % len(prepared)] for i in range(size)])
 
 
 def _samples(modality: Modality) -> list[Media]:
-    """One or two small media of a modality."""
+    """Return one or two small media of a modality; none of one that is not known here."""
     noise = np.random.default_rng(0)
     match modality:
         case "text":
@@ -135,3 +135,4 @@ def _samples(modality: Modality) -> list[Media]:
             return [noise.normal(0, 0.1, SAMPLE_RATE).astype(np.float32)]
         case "point_cloud":
             return [noise.normal(0, 1, (8192, 3)).astype(np.float32)]
+    return []

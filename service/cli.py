@@ -9,13 +9,14 @@ from collections.abc import Mapping
 from importlib import import_module
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from connectors.errors import IsthmusError
+from service.commands.options import settings_with
 from service.settings import Settings
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
@@ -42,7 +43,7 @@ def serve(
     device: Annotated[str | None, typer.Option(help="Where the encoders run: auto, cpu, cuda ...")] = None,
 ) -> None:
     """Serve. Options override ISTHMUS_* variables; `isthmus config` lists those."""
-    from service.server import serve as run
+    from service.http.server import serve as run
 
     given = {"host": host, "port": port, "data_dir": data_dir, "bundle": bundle, "device": device}
     raise typer.Exit(run(settings_with(**given)))
@@ -74,22 +75,6 @@ def version() -> None:
     typer.echo(f"isthmus {installed_version('isthmus')}")
 
 
-def settings_with(**given: Any) -> Settings:
-    """The settings of the environment, overridden by what is not None.
-
-    A wrong one is printed to stderr and ends the program with status 2.
-    """
-    from pydantic import ValidationError
-
-    try:
-        return Settings(**{name: value for name, value in given.items() if value is not None})
-    except ValidationError as error:
-        for problem in error.errors():
-            name = "ISTHMUS_" + "_".join(str(part) for part in problem["loc"]).upper()
-            typer.echo(f"error: {name}: {problem['msg']}", err=True)
-        raise typer.Exit(2) from error
-
-
 def command_line(called: str) -> typer.Typer:
     """Every command; of those that live elsewhere only `called` is imported, the others have their help."""
     app = typer.Typer(
@@ -109,7 +94,7 @@ def command_line(called: str) -> typer.Typer:
 
 def publish_trained(directory: Path, target: str) -> str:
     """Publish what `isthmus train` made to a service or a data directory; gives the release's version."""
-    from service.publishing import target_of
+    from service.releases.publishing import target_of
 
     return target_of(target).publish([directory])
 

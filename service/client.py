@@ -1,40 +1,28 @@
-"""A small Python client: what `curl` does, with files as paths and errors as exceptions.
+"""A small Python client: files as paths, replies as models, errors as exceptions.
 
 with Client("http://127.0.0.1:8080") as client:
     client.embed(files=["dog.jpg", "bark.wav"], texts=["a dog"])
     for hit in client.search(texts=["something that barks"], target_modalities=["audio"]):
-        print(hit["id"], hit["score"])
+        print(hit.id, hit.score)
 """
 
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, Any, Literal, Self
+from typing import IO, Any, Literal, Self, TypeVar
 from urllib.parse import quote
 
 import httpx
+from pydantic import BaseModel, JsonValue, ValidationError
 
-from connectors.errors import IsthmusError
-from service.errors import ServiceError
+from service.errors import RequestFailed, ServiceError
+from service.schemas import replies
 
 CONNECTOR_FILES = ("connector.safetensors", "manifest.json", "calibration.json")
 
 
-class RequestFailed(IsthmusError):
-    """The service refused a request. `status`, `body` and `retry_after` (seconds) are its reply's."""
-
-    code = "request_failed"
-
-    def __init__(self, reply: httpx.Response) -> None:
-        try:
-            self.body: dict[str, Any] = reply.json()["error"]
-        except (ValueError, KeyError, TypeError):
-            self.body = {"message": reply.text[:500] or reply.reason_phrase}
-        super().__init__(f"{reply.status_code}: {self.body['message']}")
-        self.status = reply.status_code
-        advice = reply.headers.get("retry-after", "")
-        self.retry_after = int(advice) if advice.isdecimal() else None
+Reply = TypeVar("Reply", bound=BaseModel)
 
 
 @contextmanager
@@ -67,7 +55,7 @@ class Client:
         self._http.close()
 
     def ready(self) -> bool:
-        """Whether the service answers requests now."""
+        """Return whether the service answers requests now."""
         return self._http.get("/readyz").status_code == 200
 
     def embed(
@@ -80,8 +68,8 @@ class Client:
         store: bool = True,
         return_vectors: bool = False,
         collection: str = "default",
-    ) -> list[dict[str, Any]]:
-        """Embed files and texts; gives an item for each, files first. A failed one has an `error`."""
+    ) -> list[replies.EmbeddedItem]:
+        """Embed files and texts; returns an item for each, files first. A failed one has an `error`."""
         fields: dict[str, Any] = {
             "store": store,
             "return_vectors": return_vectors,
@@ -89,8 +77,7 @@ class Client:
         }
         fields |= {} if ids is None else {"ids": json.dumps(list(ids))}
         fields |= {} if metadata is None else {"metadata": json.dumps(metadata)}
-        items: list[dict[str, Any]] = self._form("/embed", files, texts, fields)["items"]
-        return items
+        return self._form(replies.EmbedReply, "/embed", files, texts, fields).items
 
     def search(
         self,
@@ -99,26 +86,27 @@ class Client:
         *,
         query: Sequence[dict[str, Any]] = (),
         **params: Any,
-    ) -> list[dict[str, Any]]:
-        """Hits for files, texts and further parts of a query (ids, vectors); `params` as in the REST body."""
+    ) -> list[replies.SearchHit]:
+        """Search with files, texts and more parts of a query (ids, vectors); `params` as in the REST body."""
         fields = {"params": json.dumps({**params, "query": list(query)})}
-        hits: list[dict[str, Any]] = self._form("/search", files, texts, fields)["hits"]
-        return hits
+        return self._form(replies.SearchReply, "/search", files, texts, fields).hits
 
-    def classify(self, item: dict[str, str], labels: Sequence[str], **options: Any) -> list[dict[str, Any]]:
-        """Labels by probability, best first; `item` as in the REST body."""
-        reply = self._http.post("/classify", json={"item": item, "labels": list(labels), **options})
-        ranked: list[dict[str, Any]] = _checked(reply).json()["labels"]
-        return ranked
+    def classify(
+        self, item: dict[str, str], labels: Sequence[str], **options: Any
+    ) -> list[replies.RankedLabel]:
+        """Rank labels by probability, best first; `item` as in the REST body."""
+        body = {"item": item, "labels": list(labels), **options}
+        return _read(replies.ClassifyReply, self._http.post("/classify", json=body)).labels
 
-    def point(self, point_id: str, collection: str = "default", with_vectors: bool = False) -> dict[str, Any]:
-        """A stored point."""
+    def point(
+        self, point_id: str, collection: str = "default", with_vectors: bool = False
+    ) -> replies.PointReply:
+        """Return a stored point."""
         params: dict[str, str | bool] = {"collection": collection, "with_vectors": with_vectors}
-        point: dict[str, Any] = _checked(self._http.get(_path("points", point_id), params=params)).json()
-        return point
+        return _read(replies.PointReply, self._http.get(_path("points", point_id), params=params))
 
     def media(self, point_id: str, collection: str = "default") -> bytes:
-        """The original bytes of a stored point."""
+        """Return the original bytes of a stored point."""
         return _checked(self._http.get(_path("media", point_id), params={"collection": collection})).content
 
     def delete(self, point_id: str, collection: str = "default") -> None:
@@ -133,12 +121,11 @@ class Client:
         collection: str = "default",
         metadata: dict[str, Any] | None = None,
         idempotency_key: str | None = None,
-    ) -> dict[str, Any]:
+    ) -> replies.JobReply:
         """Begin a job that ingests a path of the service's machine; `job` tells how far it is."""
         body = {kind: path, "collection": collection, "metadata": metadata or {}}
         reply = self._http.post("/jobs/ingest", json=body, headers=_key_header(idempotency_key))
-        job: dict[str, Any] = _checked(reply).json()
-        return job
+        return _read(replies.JobReply, reply)
 
     def ingest_upload(
         self,
@@ -149,7 +136,7 @@ class Client:
         collection: str = "default",
         metadata: dict[str, Any] | None = None,
         idempotency_key: str | None = None,
-    ) -> dict[str, Any]:
+    ) -> replies.JobReply:
         """Begin a job that ingests an archive or a manifest, which is sent along."""
         form = {"collection": collection, "metadata": json.dumps(metadata or {})}
         reply = self._http.post(
@@ -158,47 +145,47 @@ class Client:
             files={kind: (name or kind, file)},
             headers=_key_header(idempotency_key),
         )
-        job: dict[str, Any] = _checked(reply).json()
-        return job
+        return _read(replies.JobReply, reply)
 
     def backup(self, target: str | Path) -> dict[str, Any]:
         """Back everything up to the new directory `target`, checked; gives the backup's manifest.
 
         Raises `IntegrityError` or `MissingFiles` where it came broken.
         """
-        from service.backup_stream import CHUNK, receive_backup
+        from service.backup.stream import CHUNK, receive_backup
 
         with self._http.stream("POST", "/backup") as reply:
             if reply.is_error:
                 reply.read()
             return receive_backup(_checked(reply).iter_bytes(CHUNK), Path(target))
 
-    def connectors(self) -> dict[str, Any]:
-        """The connectors in use and every release there is; see `GET /connectors`."""
-        found: dict[str, Any] = _checked(self._http.get("/connectors")).json()
-        return found
+    def connectors(self) -> replies.ConnectorsReply:
+        """Return the connectors in use and every release there is; see `GET /connectors`."""
+        return _read(replies.ConnectorsReply, self._http.get("/connectors"))
 
-    def publish_connector(self, directory: Path, onto: str | None = None) -> dict[str, Any]:
-        """Publish a connector directory; gives the release."""
+    def publish_connector(self, directory: Path, onto: str | None = None) -> replies.ReleaseReply:
+        """Publish a connector directory; returns the release."""
         names = [name for name in CONNECTOR_FILES if (directory / name).is_file()]
         files = [("files", (name, (directory / name).read_bytes())) for name in names]
         params = {} if onto is None else {"onto": onto}
-        release: dict[str, Any] = _checked(self._http.post("/connectors", files=files, params=params)).json()
-        return release
+        return _read(replies.ReleaseReply, self._http.post("/connectors", files=files, params=params))
 
-    def activate_connector(self, version: str) -> dict[str, Any]:
-        """Begin to switch to a release; gives the job."""
-        job: dict[str, Any] = _checked(self._http.post(f"{_path('connectors', version)}/activate")).json()
-        return job
+    def activate_connector(self, version: str) -> replies.JobReply:
+        """Begin to switch to a release; returns the job."""
+        return _read(replies.JobReply, self._http.post(f"{_path('connectors', version)}/activate"))
 
-    def job(self, job_id: str) -> dict[str, Any]:
-        """A job as it is now."""
-        job: dict[str, Any] = _checked(self._http.get(_path("jobs", job_id))).json()
-        return job
+    def job(self, job_id: str) -> replies.JobReply:
+        """Return a job as it is now."""
+        return _read(replies.JobReply, self._http.get(_path("jobs", job_id)))
 
     def _form(
-        self, path: str, files: Sequence[str | Path], texts: Sequence[str], fields: dict[str, Any]
-    ) -> dict[str, Any]:
+        self,
+        model: type[Reply],
+        path: str,
+        files: Sequence[str | Path],
+        texts: Sequence[str],
+        fields: dict[str, Any],
+    ) -> Reply:
         with ExitStack() as opened:
             # Texts are parts of the form too: a form without any file is still multipart.
             parts: list[tuple[str, Any]] = [
@@ -206,8 +193,7 @@ class Client:
             ]
             parts += [("texts", (None, text)) for text in texts]
             parts += [(name, (None, _written(value))) for name, value in fields.items()]
-            body: dict[str, Any] = _checked(self._http.post(path, files=parts)).json()
-        return body
+            return _read(model, self._http.post(path, files=parts))
 
 
 def _written(value: Any) -> str:
@@ -222,7 +208,17 @@ def _path(kind: str, point_id: str) -> str:
     return f"/{kind}/{quote(point_id, safe='')}"
 
 
+def _read(model: type[Reply], reply: httpx.Response) -> Reply:
+    return model.model_validate_json(_checked(reply).content)
+
+
 def _checked(reply: httpx.Response) -> httpx.Response:
-    if reply.is_error:
-        raise RequestFailed(reply)
-    return reply
+    """Return a reply that is none of an error. Raises `RequestFailed`."""
+    if not reply.is_error:
+        return reply
+    try:
+        body: dict[str, JsonValue] = replies.ErrorReply.model_validate_json(reply.content).error.model_dump()
+    except ValidationError:
+        body = {"message": reply.text[:500] or reply.reason_phrase}
+    advice = reply.headers.get("retry-after", "")
+    raise RequestFailed(reply.status_code, body, int(advice) if advice.isdecimal() else None)

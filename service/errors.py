@@ -1,27 +1,33 @@
-"""Errors of the service itself; `service/error_replies.py` says what status each becomes.
+"""Every error of the service, in one tree; `service/http/error_replies.py` gives each its status.
 
 IsthmusError (connectors/errors.py)
-└── ServiceError             a request cannot be answered
-    ├── InvalidRequest       it is not what the operation takes
-    │   └── MalformedBody    its body is not JSON, or not a form, at all
-    ├── NotAcceptable        it asks for a kind of reply that cannot be given
-    ├── NotFound             it names something that is not there
-    ├── RequestTooLarge      its body passes the limit
-    ├── BodyStalled          the client stopped in the midst of its body
-    ├── Overloaded           there is no room for it now; says when to come back
-    ├── Unavailable          the service is loading or draining
-    ├── DeadlineExceeded     it was not done in the time the client gave it
-    ├── EncoderFailed        an encoder failed on an item it was given
-    ├── IndexUnavailable     the vector index does not answer
+├── ConfigError (connectors/errors.py)
+│   └── InvalidFilter          a filter is outside the grammar or its limits
+├── RequestFailed              the client's: a service refused a request
+└── ServiceError               a request cannot be answered
+    ├── InvalidRequest         it is not what the operation takes
+    │   └── MalformedBody      its body is not JSON, or not a form, at all
+    ├── NotAcceptable          it asks for a kind of reply that cannot be given
+    ├── NotFound               it names something that is not there
+    ├── RequestTooLarge        its body passes the limit
+    ├── BodyStalled            the client stopped in the midst of its body
+    ├── Overloaded             there is no room for it now; says when to come back
+    ├── Unavailable            the service is loading or draining
+    ├── DeadlineExceeded       it was not done in the time the client gave it
+    ├── EncoderFailed          an encoder failed on an item it was given
+    ├── IndexUnavailable       the vector index does not answer
+    ├── CollectionConflict     a collection is of another make than the request
     ├── MediaStoreUnavailable  the media store does not answer
-    ├── ConnectorUnfit       a connector cannot take the place of the one in use
-    └── BatchFailed          every item of a batch failed
+    ├── ConnectorUnfit         a connector cannot take the place of the one in use
+    ├── JobConflict            a job is in no state for it, or another one is in the way
+    └── BatchFailed            every item of a batch failed
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from connectors.errors import IsthmusError
+from connectors.errors import ConfigError, IsthmusError
 
 
 class ServiceError(IsthmusError):
@@ -106,6 +112,24 @@ class IndexUnavailable(ServiceError):
     retry_after = 2
 
 
+class CollectionConflict(ServiceError):
+    """A collection holds vectors of other dimensions, or of another connector's version."""
+
+    code = "collection_conflict"
+
+
+class InvalidFilter(ConfigError):
+    """A filter, or a field's name in it, is not one the index can answer; names the place in it."""
+
+    code = "bad_filter"
+
+
+class JobConflict(ServiceError):
+    """A job cannot be begun, paused, resumed or forgotten as things stand."""
+
+    code = "job_conflict"
+
+
 class MediaStoreUnavailable(ServiceError):
     """The media store does not answer, or failed while it did; the request may be tried again."""
 
@@ -139,3 +163,18 @@ class BatchFailed(ServiceError):
         super().__init__(items[0].error.message, f"{field}[{items[0].index}]")
         self.items = list(items)
         self.field = field
+
+
+class RequestFailed(IsthmusError):
+    """A service refused a request of the client's.
+
+    `status`, `body` (the inner object of the error) and `retry_after` (seconds) are its reply's.
+    """
+
+    code = "request_failed"
+
+    def __init__(self, status: int, body: Mapping[str, Any], retry_after: int | None = None) -> None:
+        super().__init__(f"{status}: {body['message']}")
+        self.status = status
+        self.body = dict(body)
+        self.retry_after = retry_after

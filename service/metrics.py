@@ -3,13 +3,10 @@
 Holds `Metrics`, one registry of its own per app, so that several apps in one process do not mix.
 """
 
-from collections.abc import Sequence
-
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from connectors.modality import Modality
-from service.engine.embedding import Stages
-from service.jobs.record import JobRecord
+from service.timings import Stages
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -80,16 +77,6 @@ class Metrics:
         self.job_total = Gauge(
             "isthmus_job_total", "Units of the jobs that have not ended", ["kind"], registry=registry
         )
-
-    def measure_jobs(self, jobs: Sequence[JobRecord]) -> None:
-        """Bring the gauges of jobs up to date."""
-        for gauge in (self.jobs, self.job_done, self.job_total):
-            gauge.clear()
-        for job in jobs:
-            self.jobs.labels(job.kind, job.state).inc()
-            if not job.has_ended:
-                self.job_done.labels(job.kind).inc(job.done)
-                self.job_total.labels(job.kind).inc(job.total or 0)
 
     def batch(self, encoder: str, modality: Modality, items: int, seconds: float) -> None:
         """Count one batch; see `service.engine.worker.BatchObserver`."""

@@ -1,12 +1,11 @@
-"""Everything a running service owns, from loading to draining.
+"""The life cycle of a service process: loading, health, draining.
 
-Holds `Runtime`: the settings, the metrics and, once loaded, the engine, the index and the media store. Routes
-ask it for what they need and get `Unavailable` while it is not there.
+Holds `Runtime`, which opens everything a service owns, tells whether it can answer, and closes it. What
+answers requests and runs jobs is given the `Pipeline` that it loads.
 """
 
 import asyncio
 import logging
-import math
 import shutil
 import time
 from collections.abc import Awaitable, Callable
@@ -16,44 +15,41 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar
 
 import torch
-from starlette.requests import Request
 
 from connectors.bundle import load_bundle, load_encoders
-from connectors.modality import Modality
 from connectors.precision import warm_up
 from connectors.space import UnifiedSpace
-from service.connector_store import ConnectorStore
 from service.engine.cores import available_cores
 from service.engine.engine import Copies, Engine
-from service.engine.replicas import devices_meant, lanes_on_cpu
-from service.errors import Overloaded, Unavailable
-from service.index.errors import CollectionConflict
+from service.engine.replicas import devices_meant, slots_on_cpu
+from service.errors import Unavailable
 from service.index.opening import open_configured
 from service.index.vector_index import VectorIndex
 from service.ingest.inputs import IngestInputs
-from service.jobs.kinds import job_kinds
+from service.ingest.job import IngestJob
 from service.jobs.record import JobRecord
-from service.jobs.refresh import KIND as REFRESH
-from service.jobs.refresh import unfinished
 from service.jobs.runner import JobRunner
 from service.jobs.store import JobStore
-from service.media_store import WRITING_SECONDS, MediaStore, used_in
+from service.media.orphan_sweep import OrphanSweep
+from service.media.store import WRITING_SECONDS, MediaStore
 from service.metrics import Metrics
-from service.orphan_sweep import OrphanSweep
-from service.request_context import RequestContext
-from service.serving import Start, fingerprints_of, layout_of, plan_start
+from service.pipeline import Pipeline, used_in
+from service.releases.startup import Start, fingerprints_of, layout_of, plan_start
+from service.releases.store import ReleaseStore
+from service.releases.switching import KIND as REFRESH
+from service.releases.switching import RefreshJob, unfinished
 from service.settings import Settings
 
 log = logging.getLogger("isthmus")
 
 T = TypeVar("T")
 Phase = Literal["loading", "refreshing", "preparing", "ready", "draining", "failed"]
-Prepare: TypeAlias = Callable[["Runtime"], Awaitable[None]]
-"""What is done with a loaded runtime before it is ready."""
+Prepare: TypeAlias = Callable[["Pipeline"], Awaitable[None]]
+"""What is done with a loaded service before it is ready."""
 
 
 class Runtime:
-    """The resources of one service process. `load` fills it, `close` empties it."""
+    """The resources of one service process. `load` opens them, `close` lets go of them."""
 
     def __init__(self, settings: Settings, prepare: Prepare | None = None) -> None:
         self.settings = settings
@@ -61,49 +57,28 @@ class Runtime:
         self.metrics = Metrics()
         self.phase: Phase = "loading"
         self.failure: Exception | None = None
-        self._engine: Engine | None = None
+        self.inputs = IngestInputs(settings.data_dir / "ingest")
         self._index: VectorIndex | None = None
         self._media: MediaStore | None = None
-        self._jobs: JobRunner | None = None
         self._sweep: OrphanSweep | None = None
-        self.inputs = IngestInputs(settings.data_dir / "ingest")
-        self._connectors: ConnectorStore | None = None
-        self.switching = asyncio.Lock()
-        """Held in the moment in which connectors are switched."""
-        self._index_threads = ThreadPoolExecutor(settings.index_threads, thread_name_prefix="index")
+        self._releases: ReleaseStore | None = None
+        self._pipeline: Pipeline | None = None
+        self._jobs: JobRunner | None = None
 
     @property
-    def engine(self) -> Engine:
-        """The engine; while draining too, for what runs. Raises `Unavailable` until it is loaded."""
-        if self._engine is None:
-            raise Unavailable(f"the service is {self.phase}; try again")
-        return self._engine
-
-    @property
-    def space(self) -> UnifiedSpace:
-        """The unified space. Raises `Unavailable` until it is loaded."""
-        return self.engine.space
-
-    @property
-    def index(self) -> VectorIndex:
-        """The vector index; call it through `call_index`. Raises `Unavailable` until it is open."""
-        if self._index is None:
-            raise Unavailable(f"the service is {self.phase}; try again")
-        return self._index
-
-    @property
-    def media(self) -> MediaStore:
-        """The media store; call it through `call_index`. Raises `Unavailable` until it is open."""
-        if self._media is None:
-            raise Unavailable(f"the service is {self.phase}; try again")
-        return self._media
+    def pipeline(self) -> Pipeline:
+        """The pipeline; while draining too, for what runs. Raises `Unavailable` until it is loaded."""
+        return self._opened(self._pipeline)
 
     @property
     def jobs(self) -> JobRunner:
         """The registry of jobs. Raises `Unavailable` until it is open."""
-        if self._jobs is None:
-            raise Unavailable(f"the service is {self.phase}; try again")
-        return self._jobs
+        return self._opened(self._jobs)
+
+    @property
+    def releases(self) -> ReleaseStore:
+        """The releases of connectors; its calls are not for the event loop. Raises `Unavailable`."""
+        return self._opened(self._releases)
 
     @property
     def scratch(self) -> Path:
@@ -115,29 +90,9 @@ class Runtime:
         if self._sweep is not None:
             self._sweep.hurry()
 
-    @property
-    def connectors(self) -> ConnectorStore:
-        """The releases of connectors; its calls are not for the event loop. Raises `Unavailable`."""
-        if self._connectors is None:
-            raise Unavailable(f"the service is {self.phase}; try again")
-        return self._connectors
-
-    async def in_one_space(self, work: Callable[[UnifiedSpace], Awaitable[T]]) -> T:
-        """Do work in the space the index holds; all of it again where connectors are switched meanwhile."""
-        while True:
-            space = self.space
-            try:
-                return await work(space)
-            except CollectionConflict:
-                async with self.switching:
-                    pass
-                if self.space is space:
-                    raise
-
-    async def call_index(self, context: RequestContext, function: Callable[[], T]) -> T:
-        """Run a call to the index or the media store on a thread of their own, and time it."""
-        with context.indexing():
-            return await asyncio.get_running_loop().run_in_executor(self._index_threads, function)
+    def ready_engine(self) -> Engine | None:
+        """Return the engine while requests are answered, None before and after."""
+        return self._pipeline.engine if self._pipeline is not None and self.phase == "ready" else None
 
     async def load(self) -> None:
         """Load the bundle, open the index and warm the encoders up; the phase tells how it went."""
@@ -152,37 +107,41 @@ class Runtime:
                 "channels_last": settings.channels_last,
             }
             load = partial(load_bundle, settings.bundle, connectors=settings.connectors, device=first)
-            space = await _apart(partial(load, **options))
+            space = await _on_own_thread(partial(load, **options))
             copies: list[Copies] = []
             for device in others:
                 load_copy = partial(load_encoders, settings.bundle, device=device, **options)
-                copies.append((device, await _apart(load_copy)))
+                copies.append((device, await _on_own_thread(load_copy)))
             for encoders in (space.encoders, *(each for _, each in copies)):
                 for encoder in encoders.values():
-                    await _apart(partial(warm_up, encoder))
+                    await _on_own_thread(partial(warm_up, encoder))
             if settings.device == "auto" and first == "cpu" and not settings.compiled:
-                lanes = lanes_on_cpu(space.encoders.values(), available_cores())
+                lanes = slots_on_cpu(space.encoders.values(), available_cores())
                 copies += [(first, space.encoders)] * (lanes - 1)
             settings.data_dir.mkdir(parents=True, exist_ok=True)
             folder = settings.data_dir / "connectors"
-            self._connectors = await asyncio.to_thread(ConnectorStore, folder, settings.bundle)
+            self._releases = await asyncio.to_thread(ReleaseStore, folder, settings.bundle)
             self._media = MediaStore.open(settings.data_dir / "media", settings.media_url)
             self._index = await asyncio.to_thread(open_configured, layout_of(space), settings)
             shutil.rmtree(self.scratch, ignore_errors=True)
-            self._sweep = self._begin_sweep()
-            start = await asyncio.to_thread(self._plan, space)
-            space = start.space
-            self._index.layout = layout_of(space)
-            self._engine = await Engine.start(space, settings, self.metrics, copies)
+            self._sweep = self._begin_sweep(self._media, self._index)
+            start = await asyncio.to_thread(self._plan, space, self._index)
+            self._index.layout = layout_of(start.space)
+            engine = await Engine.start(start.space, settings, self.metrics, copies)
+            self._pipeline = Pipeline(engine, self._index, self._media, settings.index_threads)
             jobs = await asyncio.to_thread(JobStore, settings.data_dir / "jobs")
-            self._jobs = JobRunner(jobs, job_kinds(self))
-            pending = unfinished(self)
+            kinds = (
+                RefreshJob(self._pipeline, self._releases, settings),
+                IngestJob(self._pipeline, self.inputs, settings),
+            )
+            self._jobs = JobRunner(jobs, kinds)
+            pending = unfinished(self._jobs)
             self._jobs.start(REFRESH)
             await self._refresh(start, pending)
             self._jobs.start()
             if self._prepare is not None and self.phase in ("loading", "refreshing"):
                 self.phase = "preparing"
-                await self._prepare(self)
+                await self._prepare(self._pipeline)
         except Exception as error:
             self.failure = error
             self.phase = "failed"
@@ -192,31 +151,31 @@ class Runtime:
         log.info(
             "ready after %.1f s: bundle %s, connector %s, %s",
             time.perf_counter() - started,
-            self.space.name,
-            self.space.connector_version,
-            ", ".join(self.space.modalities),
+            self.pipeline.space.name,
+            self.pipeline.space.connector_version,
+            ", ".join(self.pipeline.space.modalities),
         )
 
-    def _begin_sweep(self) -> OrphanSweep | None:
-        """The search for media that no point names, begun; None where that is not this service's to do."""
-        settings, media, used = self.settings, self.media, used_in(self.index)
+    def _begin_sweep(self, media: MediaStore, index: VectorIndex) -> OrphanSweep | None:
+        """Begin the search for media that no point names; None where that is not this service's to do."""
+        settings = self.settings
         alone = settings.qdrant_url is None and settings.media_url is None
         if settings.sweep_orphans is False or (settings.sweep_orphans is None and not alone):
             return None
         sweep = OrphanSweep(
-            partial(media.collect, used, older_than=0.0 if alone else WRITING_SECONDS),
+            partial(media.collect, used_in(index), older_than=0.0 if alone else WRITING_SECONDS),
             every=settings.sweep_seconds,
         )
         sweep.start()
         return sweep
 
-    def _plan(self, bundled: UnifiedSpace) -> Start:
-        """What to serve with; what is served is kept."""
-        current = self.index.engine.current()
-        start = plan_start(self.connectors, bundled, self.settings.connectors, current)
+    def _plan(self, bundled: UnifiedSpace, index: VectorIndex) -> Start:
+        """Decide what to serve with; what is served is kept."""
+        current = index.backend.current()
+        start = plan_start(self.releases, bundled, self.settings.connectors, current)
         if not start.refresh_first:
-            release = self.connectors.find(start.space.connector_version)
-            self.connectors.keep(release, fingerprints_of(bundled))
+            release = self.releases.find(start.space.connector_version)
+            self.releases.keep(release, fingerprints_of(bundled))
         return start
 
     async def _refresh(self, start: Start, pending: list[JobRecord]) -> None:
@@ -243,29 +202,15 @@ class Runtime:
         if self.phase != "ready":
             raise Unavailable(f"the service is {self.phase}; try again")
 
-    def crowded(self) -> bool:
-        """Whether some encoder's queue is full, for a request that sets no deadline; only while ready.
-
-        Who comes while draining is to hear that, and not to wait here for room.
-        """
-        if self.phase != "ready" or self._engine is None:
-            return False
-        return self._engine.admission.full(self.settings.request_timeout)
-
-    def refusal(self, modality: Modality, patient: bool) -> Overloaded | None:
-        """Why nothing of this modality can be taken now, or None where it can; `patient`: however late."""
-        seconds_left = math.inf if patient else self.settings.request_timeout
-        return None if self._engine is None else self._engine.refusal(modality, seconds_left)
-
     def drain(self) -> None:
         """Take no new work; what runs may end."""
         self.phase = "draining"
 
     async def health(self) -> tuple[bool, dict[str, object]]:
         """Whether the service can answer now, and what each part says."""
-        engine, index = self._engine, self._index
-        if self.phase != "ready" or engine is None or index is None:
+        if self.phase != "ready" or self._pipeline is None:
             return False, {"status": self.phase, "refresh": self._refresh_report()}
+        engine, index = self._pipeline.engine, self._pipeline.index
         encoders = await engine.ready()
         try:
             async with asyncio.timeout(self.settings.probe_seconds):
@@ -287,7 +232,7 @@ class Runtime:
 
     def _refresh_report(self) -> dict[str, object] | None:
         """How far a refresh is, None where there is none."""
-        job = next(iter(unfinished(self)), None) if self._jobs is not None else None
+        job = next(iter(unfinished(self._jobs)), None) if self._jobs is not None else None
         if job is None:
             return None
         return {
@@ -299,13 +244,13 @@ class Runtime:
         }
 
     def exposition(self) -> bytes:
-        """The metrics, with the gauges brought up to date."""
-        if self._engine is not None:
-            self._engine.measure()
+        """Return the metrics in Prometheus' text format, with the gauges brought up to date."""
+        if self._pipeline is not None:
+            self._pipeline.engine.measure()
             self.metrics.connector.clear()
-            self.metrics.connector.labels(self.space.connector_version).set(1)
+            self.metrics.connector.labels(self._pipeline.space.connector_version).set(1)
         if self._jobs is not None:
-            self.metrics.measure_jobs(self._jobs.all())
+            self._jobs.measure(self.metrics)
         return self.metrics.exposition()
 
     async def close(self) -> None:
@@ -314,20 +259,19 @@ class Runtime:
             await self._jobs.close()
         if self._sweep is not None:
             await self._sweep.close()
-        if self._engine is not None:
-            await self._engine.close()
-        await asyncio.to_thread(self._index_threads.shutdown)
+        if self._pipeline is not None:
+            await self._pipeline.engine.close()
+            await self._pipeline.close()
         if self._index is not None:
             await asyncio.to_thread(self._index.close)
 
+    def _opened(self, part: T | None) -> T:
+        if part is None:
+            raise Unavailable(f"the service is {self.phase}; try again")
+        return part
 
-async def _apart(function: Callable[[], T]) -> T:
+
+async def _on_own_thread(function: Callable[[], T]) -> T:
     """Run a function on a thread that ends with it, and takes along the helper threads torch gave it."""
     with ThreadPoolExecutor(1, thread_name_prefix="loading") as thread:
         return await asyncio.get_running_loop().run_in_executor(thread, function)
-
-
-def runtime_of(request: Request) -> Runtime:
-    """The runtime of the app that a request came to."""
-    runtime: Runtime = request.app.state.runtime
-    return runtime

@@ -212,7 +212,7 @@ def test_what_the_image_is_built_from_installs_into_an_empty_environment_and_ser
     )
     assert done.returncode == 0 and "demo" in done.stdout
     packed = (
-        "from service.gallery.items import gallery_items; from service.web.page import assets; "
+        "from service.gallery.items import gallery_items; from service.http.web.page import assets; "
         "print(len(gallery_items()), len(assets()[1]))"
     )
     done = subprocess.run(

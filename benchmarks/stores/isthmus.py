@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.stores.mixture import DIM, MODALITIES, TOP, Data, modality_of
-from service.index.edge_engine import EdgeEngine
-from service.index.engine import VectorStorage
+from service.index.backend import VectorStorage
+from service.index.edge.backend import EdgeBackend
+from service.index.edge.optimizer import OptimizerSettings
 from service.index.opening import open_index
 from service.index.protocol import Layout, Point
-from service.index.shard_optimizer import OptimizerSettings
 from service.index.vector_index import VectorIndex
 
 LAYOUT = Layout(DIM, {"clip": DIM}, "benchmark")
@@ -58,7 +58,7 @@ class IndexStore:
 
     def pids(self) -> list[int]:
         """The shards' processes."""
-        return [shard.pid for shard in getattr(self.index.engine, "_opened", list)()]
+        return [shard.pid for shard in getattr(self.index.backend, "_opened", list)()]
 
     def close(self) -> None:
         """Close the index."""
@@ -76,13 +76,13 @@ class EdgeStore(IndexStore):
     def optimise(self, folder: Path) -> None:
         """What the background does by itself, once and now."""
         with self.open_index(folder) as index:
-            assert isinstance(index.engine, EdgeEngine)
-            index.engine.optimize(index.engine.current()["b"].name)
+            assert isinstance(index.backend, EdgeBackend)
+            index.backend.optimize(index.backend.current()["b"].name)
 
     def open_index(self, folder: Path) -> VectorIndex:
         """Edge, its own optimiser waiting for ever."""
         return VectorIndex(
-            EdgeEngine(folder, storage=self.storage, optimizer=OptimizerSettings(after=10**9)), LAYOUT
+            EdgeBackend(folder, storage=self.storage, optimizer=OptimizerSettings(after=10**9)), LAYOUT
         )
 
 

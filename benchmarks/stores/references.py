@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.stores.mixture import DIM, FILTERS, TOP, Data
-from service.index.shard_process import GraphSettings
+from service.index.edge.shard_process import GraphSettings
 
 GRAPH = GraphSettings()
 BATCH = 20_000

@@ -4,13 +4,14 @@ They speak to a running service, or with `--data-dir` prepare one that is stoppe
 """
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from service.publishing import Target, former_of, target_of
+from service.releases.publishing import Target, former_of, target_of
+from service.schemas.replies import JobReply
 from training.commands import connectors_app, progress
 
 app = typer.Typer()
@@ -63,10 +64,10 @@ def rollback(url: Url = DEFAULT_URL, data_dir: DataDir = None) -> None:
 def list_(url: Url = DEFAULT_URL, data_dir: DataDir = None) -> None:
     """Every release there is, and which is active."""
     table = Table("version", "", "origin", "calibration", "connectors", box=None, pad_edge=False)
-    for each in _target(url, data_dir).listing()["available"]:
-        mark = "active" if each["active"] else "former" if each["former"] else ""
-        fitted = "its own" if each["calibrated"] else "inherited"
-        table.add_row(each["version"], mark, each["origin"], fitted, ", ".join(each["connectors"]))
+    for each in _target(url, data_dir).listing().available:
+        mark = "active" if each.active else "former" if each.former else ""
+        fitted = "its own" if each.calibrated else "inherited"
+        table.add_row(each.version, mark, each.origin, fitted, ", ".join(each.connectors))
     Console(width=200).print(table)
 
 
@@ -77,10 +78,9 @@ def _target(url: str, data_dir: Path | None) -> Target:
 def _activate(target: Target, version: str) -> None:
     with progress("refresh") as show:
 
-        def shown(job: dict[str, Any]) -> None:
-            done = job["progress"]
-            if done["total"]:
-                show(done["done"], done["total"])
+        def shown(job: JobReply) -> None:
+            if job.progress.total:
+                show(job.progress.done, job.progress.total)
 
         sentence = target.activate(version, shown)
     typer.echo(sentence)

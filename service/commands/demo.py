@@ -21,9 +21,9 @@ def demo(
     Like `serve`, but an index without the gallery gets it before the service is ready. Starting it again
     stores nothing twice.
     """
-    from service.cli import settings_with
-    from service.demo import WELCOME, fill
-    from service.server import serve
+    from service.commands.options import settings_with
+    from service.gallery.filling import WELCOME, fill
+    from service.http.server import serve
 
     given = {"host": host, "port": port, "data_dir": data_dir, "bundle": bundle, "device": device}
     raise typer.Exit(serve(settings_with(**given), prepare=fill, welcome=WELCOME))

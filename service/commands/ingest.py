@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any
 
 import httpx
 import typer
@@ -21,8 +21,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from connectors.errors import ConfigError, MissingFiles
 from service.client import Client, reaching
-from service.ingest.params import SourceKind
-from service.jobs.record import ENDED, Fault
+from service.ingest.inputs import SourceKind
+from service.jobs.record import Fault
+from service.schemas.replies import IngestJobResult, JobReply
 from service.settings import Settings
 
 app = typer.Typer()
@@ -31,9 +32,6 @@ POLL_SECONDS = 0.25
 TRIES = 5
 """How often an upload is tried where the connection breaks."""
 SHOWN_FAULTS = 20
-
-Job: TypeAlias = dict[str, Any]
-"""A job as `GET /jobs/{id}` gives it."""
 
 
 @app.command()
@@ -53,7 +51,7 @@ def ingest(
     bundle: Annotated[str | None, typer.Option(help="Without --url: compact, full, or a path")] = None,
 ) -> None:
     """Embed and index everything in PATH. Ends with status 1 where an item could not be ingested."""
-    from service.cli import settings_with
+    from service.commands.options import settings_with
 
     given = _json_object(metadata)
     local = Path(path)
@@ -98,28 +96,27 @@ class _Bar:
     def __exit__(self, *exception: object) -> None:
         self._progress.stop()
 
-    def show(self, job: Job) -> None:
+    def show(self, job: JobReply) -> None:
         """Show how far a job is."""
-        progress = job["progress"]
-        rate = progress["rate"]
+        progress, rate = job.progress, job.progress.rate
         self._progress.update(
             self._task,
-            description="ingesting" if job["state"] == "running" else job["state"],
-            completed=self._behind + progress["done"],
-            total=self.total if self.total is not None else progress["total"],
+            description="ingesting" if job.state == "running" else job.state,
+            completed=self._behind + progress.done,
+            total=self.total if self.total is not None else progress.total,
             rate="" if rate is None else f"{rate:g} items/s",
         )
 
-    def add(self, job: Job) -> None:
+    def add(self, job: JobReply) -> None:
         """Count a job that has ended. Raises `ConfigError` for one that did not end well."""
-        if job["state"] != "done":
-            reason = (job["failure"] or {}).get("message", f"it was {job['state']}")
-            raise ConfigError(f"job {job['id']} did not end well: {reason}")
+        if job.state != "done" or not isinstance(job.result, IngestJobResult):
+            reason = job.failure.message if job.failure else f"it was {job.state}"
+            raise ConfigError(f"job {job.id} did not end well: {reason}")
         self.show(job)
-        self._behind += job["progress"]["done"]
-        for name, count in job["result"].items():
+        self._behind += job.progress.done
+        for name, count in job.result.model_dump().items():
             self._counts[name] += count
-        self._faults += [Fault(each["item"], each["code"], each["message"]) for each in job["errors"]]
+        self._faults += [Fault(each.item, each.code, each.message) for each in job.errors]
 
     def add_faults(self, faults: list[Fault]) -> None:
         """Count items that no job was given."""
@@ -170,7 +167,7 @@ def _ingest_there(
                 _follow_there(bar, client, _uploaded(client, part.archive, name, options))
 
 
-def _uploaded(client: Client, file: Any, name: str, options: dict[str, Any]) -> Job:
+def _uploaded(client: Client, file: Any, name: str, options: dict[str, Any]) -> JobReply:
     """The job for an archive. Sent again where the connection breaks: the key makes that one job."""
     key = uuid.uuid4().hex
     for left in reversed(range(TRIES)):
@@ -184,12 +181,12 @@ def _uploaded(client: Client, file: Any, name: str, options: dict[str, Any]) -> 
     raise AssertionError("the last try returns or raises")
 
 
-def _follow_there(bar: _Bar, client: Client, job: Job) -> None:
-    with _said_on_interrupt(f"job {job['id']} goes on in the service; DELETE /jobs/{job['id']} ends it"):
-        while job["state"] not in ENDED:
+def _follow_there(bar: _Bar, client: Client, job: JobReply) -> None:
+    with _said_on_interrupt(f"job {job.id} goes on in the service; DELETE /jobs/{job.id} ends it"):
+        while not job.has_ended:
             bar.show(job)
             time.sleep(POLL_SECONDS)
-            job = client.job(job["id"])
+            job = client.job(job.id)
     bar.add(job)
 
 
@@ -197,15 +194,15 @@ async def _ingest_here(
     bar: _Bar, settings: Settings, path: Path, collection: str, metadata: dict[str, Any]
 ) -> None:
     """Do a job in this process: the one that was begun before for the same, or a new one."""
-    from service.ingest.submission import Asked, submit
-    from service.jobs.reply import job_reply
+    from service.ingest.submission import IngestRequest, submit
+    from service.jobs.record import job_reply
     from service.runtime import Runtime
 
     root = path if path.is_dir() else path.parent
     runtime = Runtime(settings.model_copy(update={"ingest_roots": (*settings.ingest_roots, root)}))
     try:
         await runtime.load()
-        asked = Asked(_kind(path), collection, str(path), metadata=metadata)
+        asked = IngestRequest(_kind(path), collection, str(path), metadata=metadata)
         wanted = {"source": asked.source, "path": asked.path, "collection": collection, "metadata": metadata}
         begun = [
             job
@@ -214,17 +211,21 @@ async def _ingest_here(
             and job.state not in ("done", "cancelled")
             and wanted.items() <= job.params.items()
         ]
-        record = await runtime.jobs.resume(begun[0].id) if begun else await submit(runtime, asked, None)
+        record = (
+            await runtime.jobs.resume(begun[0].id)
+            if begun
+            else await submit(runtime.jobs, runtime.inputs, runtime.settings, asked, None)
+        )
         try:
             while not record.has_ended:
-                bar.show(job_reply(record, runtime.jobs.rate(record.id)))
+                bar.show(JobReply(**job_reply(record, runtime.jobs.rate(record.id))))
                 await asyncio.sleep(POLL_SECONDS)
                 record = runtime.jobs.get(record.id)
         except asyncio.CancelledError:
             await runtime.jobs.pause(record.id)  # else the next service would go on with it
             Console().print("stopped; the same command goes on")
             raise
-        bar.add(job_reply(record, None))
+        bar.add(JobReply(**job_reply(record, None)))
     finally:
         runtime.drain()
         await runtime.close()
@@ -240,7 +241,7 @@ def _said_on_interrupt(message: str) -> Iterator[None]:
 
 
 def _kind(path: Path) -> SourceKind:
-    """What lies here. Raises `ConfigError` for a file that is neither archive nor manifest."""
+    """Return the kind of what lies here. Raises `ConfigError` for neither folder, archive nor manifest."""
     kind = _kind_by_name(path.name)
     if path.is_dir():
         return "folder"
@@ -250,7 +251,7 @@ def _kind(path: Path) -> SourceKind:
 
 
 def _kind_by_name(name: str) -> SourceKind:
-    """What a path that cannot be looked at is, by its name."""
+    """Return the kind of a path that cannot be looked at, by its name."""
     if name.endswith((".jsonl", ".ndjson")):
         return "manifest"
     return "archive" if name.endswith((".zip", ".tar", ".tar.gz", ".tgz")) else "folder"

@@ -11,15 +11,15 @@ import typer
 from rich.console import Console
 
 from connectors.errors import ConfigError
-from service.backup import restore_backup, write_backup
+from service.backup.directory import restore_backup, write_backup
+from service.backup.export import export_collection, import_collection, read_layout
 from service.client import reaching
 from service.errors import IndexUnavailable
-from service.export import export_collection, import_collection, read_layout
-from service.index.edge_engine import EdgeEngine
+from service.index.edge.backend import EdgeBackend
 from service.index.opening import open_configured
 from service.index.protocol import Layout
 from service.index.vector_index import VectorIndex
-from service.media_store import MediaStore
+from service.media.store import MediaStore
 from service.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="Back up, restore, export and import what is kept")
@@ -56,7 +56,7 @@ def _backup_stopped(settings: Settings, target: Path) -> dict[str, Any]:
         raise IndexUnavailable(f"{error.message}; back a running service up with --url") from error
     with index:
         media = MediaStore.open(settings.data_dir / "media", settings.media_url)
-        return write_backup(index.engine, media, settings.data_dir / "connectors", target)
+        return write_backup(index.backend, media, settings.data_dir / "connectors", target)
 
 
 @app.command()
@@ -99,7 +99,7 @@ def import_(
 
 
 def _settings(data_dir: Path | None) -> Settings:
-    from service.cli import settings_with
+    from service.commands.options import settings_with
 
     return settings_with(data_dir=data_dir)
 
@@ -107,5 +107,5 @@ def _settings(data_dir: Path | None) -> Settings:
 def _open(settings: Settings, layout: Layout) -> VectorIndex:
     """The index that the settings name. In Edge, what it holds stays stored as it is, whatever they say."""
     if not settings.qdrant_url and settings.index == "edge":
-        return VectorIndex(EdgeEngine(settings.data_dir / "index"), layout)
+        return VectorIndex(EdgeBackend(settings.data_dir / "index"), layout)
     return open_configured(layout, settings)

@@ -1,8 +1,8 @@
-"""Who may come in: the bound on what each encoder has waiting, and the honest answer past it.
+"""Admission control: a budget of items and bytes for each encoder's queue, and an honest refusal past it.
 
-Holds `Admission` and `Room`. A request reserves room for all its items before any is decoded, in the lane of
-the encoder that will embed them, and gives it back as they are done; past a bound it is turned away with the
-time the lane needs, at the pace measured, to be empty enough.
+Holds `Admission` and `Reservation`. A request reserves its items' share of the budget before any is decoded,
+in the queue of the encoder that will embed them, and gives it back as they are done. Past the budget it is
+refused, with the time the queue needs, at the throughput measured, to have room.
 """
 
 import math
@@ -13,19 +13,19 @@ from dataclasses import dataclass, field
 
 from service.errors import Overloaded
 
-PACE_SECONDS = 5.0
-"""Seconds that the measured pace remembers."""
+ESTIMATE_SECONDS = 5.0
+"""Seconds that the throughput estimate remembers."""
 KNOWN = 1.2
-"""Completions remembered from which on the pace is known: one slow file tells nothing of the next."""
+"""Completions remembered from which on the rate is known: one slow file tells nothing of the next."""
 LONGEST_RETRY = 120
 SMALL = 32
 """Most items of a small request."""
 KEPT = 8
-"""Of so many places of a lane one is kept for small requests."""
+"""Of so many places of a queue one is kept for small requests."""
 
 
 @dataclass(slots=True)
-class Pace:
+class ThroughputEstimate:
     """How fast things are done: lately, the seconds `busy` with them and how many are `done`."""
 
     busy: float = 0.0
@@ -38,38 +38,38 @@ class Pace:
         return self.busy / self.done if self.done >= KNOWN else 0.0
 
     def begin(self, now: float) -> None:
-        """Something is to be done after nothing was: the longer ago, the less of the pace is remembered."""
+        """Something is to be done after nothing was: the longer ago, the less of the rate is remembered."""
         self._forget(now - self.last)
         self.last = now
 
     def complete(self, now: float) -> None:
         """Count one as done: those of a batch come at once and share the time since the batch before."""
         passed = now - self.last
-        self._forget(min(passed, PACE_SECONDS))
+        self._forget(min(passed, ESTIMATE_SECONDS))
         self.busy += passed
         self.done += 1
         self.last = now
 
     def _forget(self, passed: float) -> None:
-        kept = math.exp(-passed / PACE_SECONDS)
+        kept = math.exp(-passed / ESTIMATE_SECONDS)
         self.busy *= kept
         self.done *= kept
 
 
 @dataclass(slots=True)
-class Lane:
+class QueueBudget:
     """What was admitted for one encoder and has not left yet, and how fast that goes.
 
     Many an item never comes to the encoder: it is known, or bad. So those `encoding`, which wait for it or
-    are in it, have a pace of their own: it would be too slow for the others, and theirs too fast for it.
+    are in it, have a rate of their own: it would be too slow for the others, and theirs too fast for it.
     """
 
     items: int = 0
     small: int = 0
     bytes: int = 0
     encoding: int = 0
-    leaving: Pace = field(default_factory=Pace)
-    encoder: Pace = field(default_factory=Pace)
+    leaving: ThroughputEstimate = field(default_factory=ThroughputEstimate)
+    encoder: ThroughputEstimate = field(default_factory=ThroughputEstimate)
 
     def wait(self, more: int = 0) -> float:
         """Seconds until all is done, and so many items more."""
@@ -78,7 +78,7 @@ class Lane:
 
 
 class Admission:
-    """Lanes by name, each bounded by items and by bytes. Used from the event loop only."""
+    """Queue budgets by name, each bounded by items and by bytes. Used from the event loop only."""
 
     def __init__(
         self, max_items: int, max_bytes: int, clock: Callable[[], float] = time.perf_counter
@@ -86,98 +86,100 @@ class Admission:
         self._max_items = max_items
         self._max_bytes = max_bytes
         self._clock = clock
-        self.lanes: dict[str, Lane] = {}
+        self.queues: dict[str, QueueBudget] = {}
 
-    def enter(self, items: Sequence[tuple[str, int]], seconds_left: float) -> "Room":
-        """Reserve room for items given as (lane, bytes): for all of them, or raise `Overloaded`.
+    def enter(self, items: Sequence[tuple[str, int]], seconds_left: float) -> "Reservation":
+        """Reserve for items given as (queue, bytes): for all of them, or raise `Overloaded`.
 
-        A lane is full where its bounds would be passed, or where at its pace the items could not be done
-        within `seconds_left`. An empty lane takes any request, however large; one that is less than half full
-        takes any number of items, and a few are let in however many items of large requests there are.
+        A queue is full where its bounds would be passed, or where at its rate the items could not be done
+        within `seconds_left`. An empty queue takes any request, however large; one less than half full takes
+        any number of items, and a few are let in however many items of large requests there are.
         """
-        wanted = Counter(lane for lane, _ in items)
+        wanted = Counter(queue for queue, _ in items)
         weight: Counter[str] = Counter()
         for name, size in items:
             weight[name] += size
         for name, count in wanted.items():
-            lane = self.lanes.setdefault(name, Lane())
-            if refused := self._refused(name, lane, count, weight[name], seconds_left):
+            queue = self.queues.setdefault(name, QueueBudget())
+            if refused := self._refused(name, queue, count, weight[name], seconds_left):
                 raise refused
         for name, count in wanted.items():
-            lane = self.lanes[name]
-            if not lane.items:
-                lane.leaving.begin(self._clock())
-            lane.items += count
-            lane.small += count if count <= SMALL else 0
-            lane.bytes += weight[name]
-        return Room(self, [(name, size, wanted[name] <= SMALL) for name, size in items])
+            queue = self.queues[name]
+            if not queue.items:
+                queue.leaving.begin(self._clock())
+            queue.items += count
+            queue.small += count if count <= SMALL else 0
+            queue.bytes += weight[name]
+        return Reservation(self, [(name, size, wanted[name] <= SMALL) for name, size in items])
 
     def full(self, seconds_left: float) -> bool:
-        """Whether some lane takes not one item more that is to be done within `seconds_left`."""
-        return any(self.refusal(name, seconds_left) for name in self.lanes)
+        """Whether some queue takes not one item more that is to be done within `seconds_left`."""
+        return any(self.refusal(name, seconds_left) for name in self.queues)
 
     def refusal(self, name: str, seconds_left: float) -> Overloaded | None:
-        """What `enter` would raise for one more item in a lane, the smallest there is."""
-        lane = self.lanes.get(name)
-        return None if lane is None else self._refused(name, lane, 1, 1, seconds_left)
+        """What `enter` would raise for one more item in a queue, the smallest there is."""
+        queue = self.queues.get(name)
+        return None if queue is None else self._refused(name, queue, 1, 1, seconds_left)
 
     def begin(self, name: str) -> None:
         """An item comes to the encoder."""
-        lane = self.lanes[name]
-        if not lane.encoding:
-            lane.encoder.begin(self._clock())
-        lane.encoding += 1
+        queue = self.queues[name]
+        if not queue.encoding:
+            queue.encoder.begin(self._clock())
+        queue.encoding += 1
 
     def leave(self, name: str, size: int, small: bool, *, begun: bool, done: bool) -> None:
-        """Give back the room of one item, of a `small` request or a large one.
+        """Give back the reservation of one item, of a `small` request or a large one.
 
-        `begun` if it came to the encoder; `done` unless it was given up, which tells nothing of the pace.
+        `begun` if it came to the encoder; `done` unless it was given up, which tells nothing of the rate.
         """
-        lane, now = self.lanes[name], self._clock()
-        lane.items -= 1
-        lane.small -= small
-        lane.bytes -= size
-        lane.encoding -= begun
+        queue, now = self.queues[name], self._clock()
+        queue.items -= 1
+        queue.small -= small
+        queue.bytes -= size
+        queue.encoding -= begun
         if done:
-            lane.leaving.complete(now)
+            queue.leaving.complete(now)
         if done and begun:
-            lane.encoder.complete(now)
+            queue.encoder.complete(now)
 
     def _refused(
-        self, name: str, lane: Lane, count: int, size: int, seconds_left: float
+        self, name: str, queue: QueueBudget, count: int, size: int, seconds_left: float
     ) -> Overloaded | None:
-        """Why a lane cannot take `count` items of `size` bytes together, or None where it can."""
-        if not lane.items:
+        """Why a queue cannot take `count` items of `size` bytes together, or None where it can."""
+        if not queue.items:
             return None
-        over_items = self._over_items(lane, count)
-        over_bytes = lane.bytes + size - self._max_bytes
-        late = lane.wait(count) - seconds_left
+        over_items = self._over_items(queue, count)
+        over_bytes = queue.bytes + size - self._max_bytes
+        late = queue.wait(count) - seconds_left
         if over_items > 0 or over_bytes > 0 or late > 0:
-            return self._overloaded(name, lane, over_items, over_bytes, late)
+            return self._overloaded(name, queue, over_items, over_bytes, late)
         return None
 
-    def _over_items(self, lane: Lane, count: int) -> int:
-        """How many items must leave a lane before it takes a request's `count`; below 1: none."""
+    def _over_items(self, queue: QueueBudget, count: int) -> int:
+        """How many items must leave a queue before it takes a request's `count`; below 1: none."""
         kept = self._max_items // KEPT
-        over = [lane.items + 1 - self._max_items // 2]
+        over = [queue.items + 1 - self._max_items // 2]
         if count <= SMALL:
-            over += [lane.items + count - self._max_items, lane.small + count - kept]
+            over += [queue.items + count - self._max_items, queue.small + count - kept]
         else:
-            over += [lane.items + count - (self._max_items - kept)]
+            over += [queue.items + count - (self._max_items - kept)]
         return min(over)
 
-    def _overloaded(self, name: str, lane: Lane, over_items: int, over_bytes: int, late: float) -> Overloaded:
-        share = over_bytes / max(lane.bytes, 1) * lane.items
-        seconds = max(max(over_items, share) * lane.wait() / lane.items, late)
+    def _overloaded(
+        self, name: str, queue: QueueBudget, over_items: int, over_bytes: int, late: float
+    ) -> Overloaded:
+        share = over_bytes / max(queue.bytes, 1) * queue.items
+        seconds = max(max(over_items, share) * queue.wait() / queue.items, late)
         retry = min(max(1, math.ceil(seconds)), LONGEST_RETRY)
         return Overloaded(
-            f"the {name} queue is full: {lane.items} items and {lane.bytes:,} bytes are waiting; "
+            f"the {name} queue is full: {queue.items} items and {queue.bytes:,} bytes are waiting; "
             f"try again in {retry} s",
             retry,
         )
 
 
-class Room:
+class Reservation:
     """What one request has reserved, item by item. Leaving its block gives back what still is."""
 
     def __init__(self, admission: Admission, items: Sequence[tuple[str, int, bool]]) -> None:
@@ -185,7 +187,7 @@ class Room:
         self._inside = dict(enumerate(items))
         self._begun: set[int] = set()
 
-    def __enter__(self) -> "Room":
+    def __enter__(self) -> "Reservation":
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -198,6 +200,6 @@ class Room:
         self._admission.begin(self._inside[index][0])
 
     def leave(self, index: int, done: bool) -> None:
-        """Give back the room of one item, once; `done` as for `Admission.leave`."""
+        """Give back the reservation of one item, once; `done` as for `Admission.leave`."""
         if (place := self._inside.pop(index, None)) is not None:
             self._admission.leave(*place, begun=index in self._begun, done=done)

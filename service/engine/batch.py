@@ -1,6 +1,7 @@
-"""Which waiting items make the next batch.
+"""Batching: the choice of the waiting items that make the next batch.
 
-Holds `Job`, one prepared item in an encoder's queue, and `next_batch`, which takes those of one modality.
+Holds `QueuedItem`, one prepared item in an encoder's queue, and `next_batch`, which takes those of one
+modality.
 """
 
 import asyncio
@@ -27,7 +28,7 @@ class Encoded:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Job:
+class QueuedItem:
     """One prepared item of a request, its flow, and the future that waits for its vectors."""
 
     flow: Hashable
@@ -42,8 +43,8 @@ class Job:
 
 
 def next_batch(
-    queue: FairQueue[Job], max_rows: int, in_time: Mapping[Modality, int] | None = None
-) -> list[Job]:
+    queue: FairQueue[QueuedItem], max_rows: int, in_time: Mapping[Modality, int] | None = None
+) -> list[QueuedItem]:
     """Take the next batch out of a queue: at most `max_rows` rows, but at least one item, of one modality.
 
     `in_time` bounds the rows further, modality by modality: a text is done sooner than an image.
@@ -51,11 +52,11 @@ def next_batch(
     to its length, so that little is padded. Jobs that nobody waits for any more are dropped on the way.
     Empty only if nothing was left.
     """
-    abandoned: list[tuple[Hashable, Job]] = []
-    candidates: list[tuple[Hashable, Job]] = []
+    abandoned: list[tuple[Hashable, QueuedItem]] = []
+    candidates: list[tuple[Hashable, QueuedItem]] = []
     for flow, job in islice(queue.in_turn(), LOOKAHEAD * max_rows):
         (abandoned if job.future.cancelled() else candidates).append((flow, job))
-    chosen: list[tuple[Hashable, Job]] = []
+    chosen: list[tuple[Hashable, QueuedItem]] = []
     if candidates:
         first = candidates[0][1].prepared
         most = min(max_rows, (in_time or {}).get(first.modality, max_rows))

@@ -9,12 +9,13 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from connectors.modality import Modality
-from service.engine.embedding import Vectors
+from connectors.space import UnifiedSpace
+from service.engine.embedding import Vectors, project_again
 
 
 @dataclass(frozen=True, slots=True)
 class CacheKey:
-    """What decides a vector."""
+    """The content and the encoder that decide a vector."""
 
     sha256: str
     modality: Modality
@@ -39,6 +40,15 @@ class VectorCache:
             if found is not None:
                 self._items.move_to_end(key)
             return found
+
+    def get_in(self, space: UnifiedSpace, key: CacheKey) -> Vectors | None:
+        """Return the vectors of this content under the connector of `space`, if they are kept."""
+        vectors = self.get(key)
+        if vectors is None or vectors.connector == space.connector_version:
+            return vectors
+        vectors = project_again(space, key.modality, vectors)
+        self.put(key, vectors)
+        return vectors
 
     def put(self, key: CacheKey, vectors: Vectors) -> None:
         """Keep vectors, dropping the least recently used past the bound."""

@@ -2,7 +2,7 @@
 
 A thread for which torch computes on several cores has helper threads of its own. As soon as there are more of
 those than cores, OpenMP sends them to sleep at every step, and two cores are slower than one: so encoders
-have no threads of their own, but take turns on these (`lanes.py`).
+have no threads of their own, but take turns on these (`cpu_slots.py`).
 """
 
 import logging

@@ -100,7 +100,7 @@ class DecodePool:
             self._queue = FairQueue()
             self._ready.notify_all()
         for task in waiting:
-            self._tell(task, fail, Unavailable("the service is stopping"))
+            self._tell(task, fail_future, Unavailable("the service is stopping"))
         latest = time.monotonic() + LONGEST_STOP
         for thread in self._threads:
             thread.join(max(0.0, latest - time.monotonic()))
@@ -132,12 +132,12 @@ class DecodePool:
         try:
             value = task.function()
         except Exception as error:
-            self._tell(task, fail, error)
+            self._tell(task, fail_future, error)
         except BaseException as error:  # a decoder's panic must not take the thread with it
-            self._tell(task, fail, RuntimeError(f"{type(error).__name__}: {error}"))
+            self._tell(task, fail_future, RuntimeError(f"{type(error).__name__}: {error}"))
         else:
             timed = Timed(value, started - task.entered, time.perf_counter() - started)
-            self._tell(task, settle, timed)
+            self._tell(task, resolve_future, timed)
 
     @staticmethod
     def _tell(task: Task[T], how: "Callable[[asyncio.Future[Timed[T]], Any], None]", outcome: object) -> None:
@@ -147,13 +147,13 @@ class DecodePool:
             loop.call_soon_threadsafe(how, task.future, outcome)
 
 
-def settle(future: "asyncio.Future[T]", value: T) -> None:
+def resolve_future(future: "asyncio.Future[T]", value: T) -> None:
     """Give a future its result, unless nobody waits for it any more."""
     if not future.done():
         future.set_result(value)
 
 
-def fail(future: "asyncio.Future[Any]", error: Exception) -> None:
+def fail_future(future: "asyncio.Future[Any]", error: Exception) -> None:
     """Give a future its exception, unless nobody waits for it any more."""
     if not future.done():
         future.set_exception(error)

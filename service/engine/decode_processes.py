@@ -15,7 +15,7 @@ from connectors.errors import InvalidMedia, MediaError
 from connectors.media import Limits
 from connectors.media.source import Source
 from connectors.modality import Media, Modality
-from service.child_process import start_child
+from service.concurrency.child_process import start_child
 from service.engine.decode_worker import DECODE_SECONDS
 from service.errors import Unavailable
 
@@ -55,6 +55,12 @@ class DecodeProcesses:
         self._all: set[_Child] = set()
         self._closed = False
 
+    @property
+    def running(self) -> int:
+        """The number of children there are, idle ones included."""
+        with self._lock:
+            return len(self._all)
+
     def decode(self, modality: Modality, data: bytes, name: str, limits: Limits) -> Media:
         """As `connectors.media.decode`, in a child: one for each thread that calls.
 
@@ -86,7 +92,7 @@ class DecodeProcesses:
             raise Unavailable("the service is stopping")
         raise InvalidMedia(f"{label} cannot be decoded: its decoder ended with status {status}")
 
-    def rest(self) -> None:
+    def end_idle(self) -> None:
         """End the children that have been idle for long."""
         latest = time.monotonic() - IDLE_SECONDS
         with self._lock:

@@ -1,22 +1,17 @@
-"""What the engine gives back for one item: its vectors, what it was found to be, and where its time went."""
+"""One item's embedding: its vectors, what it was found to be, and where its time went."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from connectors.modality import Modality
+from connectors.space import UnifiedSpace
+from service.timings import Stages
 
 Vector = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class Stages:
-    """Seconds one item spent waiting, being decoded and in the encoder's batch."""
-
-    queue: float = 0.0
-    decode: float = 0.0
-    inference: float = 0.0
+Matrix = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,3 +37,15 @@ class Embedding:
     vectors: Vectors
     stages: Stages
     cached: bool
+
+
+def project(space: UnifiedSpace, modality: Modality, native: Matrix) -> Matrix:
+    """Project native vectors [n, d] to unified vectors [n, dim] in `space`."""
+    unified: Matrix = space.project(modality, torch.from_numpy(np.array(native))).numpy()
+    return unified
+
+
+def project_again(space: UnifiedSpace, modality: Modality, vectors: Vectors) -> Vectors:
+    """Project one item's native vector with the connector of `space`, without an encoder."""
+    unified = project(space, modality, vectors.native[None])[0]
+    return replace(vectors, unified=unified, connector=space.connector_version)

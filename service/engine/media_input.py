@@ -1,9 +1,9 @@
 """One item as a request brings it: not yet read, not yet decoded.
 
-Holds `MediaInput`, made by the routes from multipart files, base64 or plain text, and given to the engine.
+Holds `MediaInput`, made from multipart files, base64 or plain text, and given to the engine.
 """
 
-from dataclasses import dataclass, field
+import hashlib
 from typing import BinaryIO
 
 from connectors.errors import MediaError
@@ -14,44 +14,77 @@ HEAD_BYTES = 4096
 """As much as tells most formats apart."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class MediaInput:
-    """`content` is text, bytes in memory, or an open file (a spooled upload).
+    """Media given as a text, as bytes in memory, or as an open file (a spooled upload) of `size` bytes.
 
     `name` is what messages call it and a format hint: its `filename`, where it has one, or its place in the
-    request. `modality` is set where the request said it.
+    request. `modality` is set where the request said it. It is read and hashed once, when that is first
+    asked for. For one thread at a time.
     """
 
-    content: str | bytes | BinaryIO = field(repr=False)
-    size: int
-    name: str
-    content_type: str | None = None
-    modality: Modality | None = None
-    filename: str | None = None
+    __slots__ = (
+        "_data",
+        "_file",
+        "_sha256",
+        "content_type",
+        "filename",
+        "is_text",
+        "modality",
+        "name",
+        "size",
+    )
+
+    def __init__(
+        self,
+        content: bytes | BinaryIO,
+        size: int,
+        name: str,
+        content_type: str | None = None,
+        modality: Modality | None = None,
+        filename: str | None = None,
+    ) -> None:
+        self.name = name
+        self.size = size
+        self.content_type = content_type
+        self.modality = modality
+        self.filename = filename
+        self.is_text = False
+        self._file = None if isinstance(content, bytes) else content
+        self._data = content if isinstance(content, bytes) else None
+        self._sha256: str | None = None
 
     @classmethod
-    def text(cls, text: str, name: str) -> "MediaInput":
+    def text(cls, text: str, name: str, filename: str | None = None) -> "MediaInput":
         """A plain text."""
-        return cls(text, len(text.encode("utf-8", "surrogatepass")), name, "text/plain", "text")
+        data = text.encode("utf-8", "surrogatepass")
+        item = cls(data, len(data), name, "text/plain", "text", filename)
+        item.is_text = True
+        return item
 
     def read(self) -> bytes:
-        """All its bytes. Reads a file from its start; not for the event loop."""
-        if isinstance(self.content, str):
-            return self.content.encode("utf-8", "surrogatepass")
-        if isinstance(self.content, bytes):
-            return self.content
-        self.content.seek(0)
-        return self.content.read()
+        """Return all its bytes. Reads a file from its start; not for the event loop then."""
+        if self._data is None:
+            assert self._file is not None  # it is one or the other
+            self._file.seek(0)
+            self._data = self._file.read()
+        return self._data
+
+    def sha256(self) -> str:
+        """Return the sha256 of its bytes, in hexadecimal."""
+        if self._sha256 is None:
+            self._sha256 = hashlib.sha256(self.read()).hexdigest()
+        return self._sha256
 
     def likely_modality(self) -> Modality | None:
-        """What its first bytes make of it, or None: for choosing a queue, not for decoding."""
-        if self.modality is not None or isinstance(self.content, str):
+        """Return what its first bytes make of it, or None: for choosing a queue, not for decoding."""
+        if self.modality is not None or self.is_text:
             return self.modality or "text"
-        if isinstance(self.content, bytes):
-            head = self.content[:HEAD_BYTES]
+        if self._data is not None:
+            head = self._data[:HEAD_BYTES]
         else:
-            self.content.seek(0)
-            head = self.content.read(HEAD_BYTES)
+            assert self._file is not None  # as above
+            self._file.seek(0)
+            head = self._file.read(HEAD_BYTES)
         try:
             return sniff(head, self.name, self.content_type).modality
         except MediaError:

@@ -2,8 +2,8 @@
 
 `devices_meant` says which devices a setting names. Given a copy of an encoder on each of them, `replicas_of`
 gives the `Replica`s, one for every batch that one worker may have under way: on a GPU two, so that the next
-is prepared and copied while one runs; on the CPU one a lane. The same encoder may be given for several lanes
-(`lanes_on_cpu`), or, on the sockets of a large machine, a copy for each.
+is prepared and copied while one runs; on the CPU one a slot. The same encoder may be given for several slots
+(`slots_on_cpu`), or, on the sockets of a large machine, a copy for each.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from connectors.encoder import Encoder
 from service.engine.compute import ComputeThread, shares
 from service.engine.cores import available_cores
-from service.engine.lanes import WHOLE, Grant, Lanes
+from service.engine.cpu_slots import ALL_CORES, CpuSlots, SlotGrant
 
 T = TypeVar("T")
 
@@ -24,12 +24,12 @@ STREAMS = 2
 """Batches under way at once on one GPU."""
 SMALL_PARAMETERS = 20_000_000
 """An encoder of fewer gains hardly anything from a second core: its steps are too short to be shared."""
-MOST_LANES = 8
+MOST_SLOTS = 8
 """Batches under way at once on the CPU, at most: what is Python in them runs one at a time."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class RunContext:
     """What a batch is given to run with.
 
     `encoder` is the copy there, and `among` how many batches are to share the items that wait. `alone` tells
@@ -44,7 +44,7 @@ class Place:
 class Replica(Protocol):
     """Where one batch at a time of an encoder runs."""
 
-    def run(self, function: Callable[[Place], T], waiting: Callable[[], int]) -> T:
+    def run(self, function: Callable[[RunContext], T], waiting: Callable[[], int]) -> T:
         """Run what uses the encoder where it is to be run; raises what it raises.
 
         `waiting` tells how many items do.
@@ -58,28 +58,28 @@ class OnGpu:
     encoder: Encoder
     stream: "torch.cuda.Stream"
 
-    def run(self, function: Callable[[Place], T], waiting: Callable[[], int]) -> T:
+    def run(self, function: Callable[[RunContext], T], waiting: Callable[[], int]) -> T:
         """As `Replica.run`. A GPU does a large batch in the time of a small one: nothing is shared out."""
         with torch.cuda.stream(self.stream):
-            return function(Place(self.encoder, among=1, alone=False))
+            return function(RunContext(self.encoder, among=1, alone=False))
 
 
 @dataclass(frozen=True, slots=True)
 class OnCpu:
-    """A place on the lanes, on any that is free; `copies` are the encoder as each lane has it."""
+    """A place on the slots, on any that is free; `copies` are the encoder as each slot has it."""
 
     copies: Sequence[Encoder]
-    lanes: Lanes
+    slots: CpuSlots
     small: bool
 
-    def run(self, function: Callable[[Place], T], waiting: Callable[[], int]) -> T:
+    def run(self, function: Callable[[RunContext], T], waiting: Callable[[], int]) -> T:
         """As `Replica.run`."""
 
-        def on_lane(grant: Grant) -> T:
-            encoder = self.copies[0 if grant.lane == WHOLE else grant.lane]
-            return function(Place(encoder, grant.among, grant.alone))
+        def on_slot(grant: SlotGrant) -> T:
+            encoder = self.copies[0 if grant.slot == ALL_CORES else grant.slot]
+            return function(RunContext(encoder, grant.among, grant.alone))
 
-        return self.lanes.run(on_lane, waiting, small=self.small)
+        return self.slots.run(on_slot, waiting, small=self.small)
 
 
 def devices_meant(setting: str) -> list[str]:
@@ -89,15 +89,15 @@ def devices_meant(setting: str) -> list[str]:
     return [f"cuda:{i}" for i in range(torch.cuda.device_count())] or ["cpu"]
 
 
-def lanes_on_cpu(encoders: Iterable[Encoder], cores: int) -> int:
+def slots_on_cpu(encoders: Iterable[Encoder], cores: int) -> int:
     """How many batches are to run at once on so many cores, with the same encoders.
 
-    With large ones, for which all cores compute at times, a lane has one core, or there is one lane: the
+    With large ones, for which all cores compute at times, a slot has one core, or there is one slot: the
     helper threads of both would be more than the cores.
     """
-    if cores > MOST_LANES and not all(map(is_small, encoders)):
+    if cores > MOST_SLOTS and not all(map(is_small, encoders)):
         return 1
-    return min(cores, MOST_LANES)
+    return min(cores, MOST_SLOTS)
 
 
 def is_small(encoder: Encoder) -> bool:
@@ -116,21 +116,21 @@ def _numbers(weights: Iterable[object]) -> int:
     return count
 
 
-def lanes_for(copies: Sequence[Mapping[str, Encoder]]) -> Lanes:
-    """A lane for each of the copies on the CPU: each all encoders, whose lanes divide the cores.
+def cpu_slots_for(copies: Sequence[Mapping[str, Encoder]]) -> CpuSlots:
+    """A slot for each of the copies on the CPU: each all encoders, whose slots divide the cores.
 
     Where all are the same encoders, and some of them gain from it, a batch may have the cores of all.
     """
-    lanes = [ComputeThread(*share) for share in shares(len(copies))]
+    slots = [ComputeThread(*share) for share in shares(len(copies))]
     same = len(copies) > 1 and all(each[name] is copies[0][name] for each in copies for name in each)
     whole = same and not all(map(is_small, copies[0].values()))
-    return Lanes(lanes, ComputeThread(available_cores()) if whole else None)
+    return CpuSlots(slots, ComputeThread(available_cores()) if whole else None)
 
 
-def replicas_of(copies: Sequence[tuple[str, Encoder]], lanes: Lanes) -> list[Replica]:
-    """The replicas of an encoder's copies, given with their devices; those on the CPU have a lane each."""
+def replicas_of(copies: Sequence[tuple[str, Encoder]], slots: CpuSlots) -> list[Replica]:
+    """The replicas of an encoder's copies, given with their devices; those on the CPU have a slot each."""
     on_cpu = [encoder for device, encoder in copies if not is_gpu(device)]
-    replicas: list[Replica] = [OnCpu(on_cpu, lanes, all(map(is_small, on_cpu)))] * len(on_cpu)
+    replicas: list[Replica] = [OnCpu(on_cpu, slots, all(map(is_small, on_cpu)))] * len(on_cpu)
     for device, encoder in copies:
         if is_gpu(device):
             streams = [torch.cuda.Stream(device) for _ in range(STREAMS)]  # type: ignore[no-untyped-call]

@@ -21,12 +21,12 @@ import torch
 from connectors.encoder import Encoder, Prepared
 from connectors.errors import IsthmusError
 from connectors.modality import Modality
-from service.engine.batch import Encoded, Job, next_batch
-from service.engine.decode_pool import fail, settle
+from service.engine.arrival_prediction import ArrivalPrediction
+from service.engine.batch import Encoded, QueuedItem, next_batch
+from service.engine.decode_pool import fail_future, resolve_future
 from service.engine.embedding import Vectors
 from service.engine.fair_queue import FairQueue
-from service.engine.replicas import Place, Replica
-from service.engine.returns import Returns
+from service.engine.replicas import Replica, RunContext
 from service.errors import EncoderFailed, Unavailable
 
 log = logging.getLogger("isthmus.engine")
@@ -74,12 +74,12 @@ class EncoderWorker:
         self._batch_seconds = batch_seconds
         self._observe = observe
         self._row_seconds: dict[Modality, float] = {}
-        self._queue: FairQueue[Job] = FairQueue()
-        self._running: list[list[Job]] = [[] for _ in self._replicas]
+        self._queue: FairQueue[QueuedItem] = FairQueue()
+        self._running: list[list[QueuedItem]] = [[] for _ in self._replicas]
         self._begun = [0.0 for _ in self._replicas]
         self._lock = threading.Lock()
         self._ready = threading.Condition(self._lock)
-        self._returns = Returns()
+        self._arrivals = ArrivalPrediction()
         self._wanted = 0
         self._complete = threading.Condition(self._lock)
         self._closed = False
@@ -105,16 +105,16 @@ class EncoderWorker:
         with self._lock:
             if self._closed:
                 raise Unavailable("the service is stopping")
-            job = Job(flow, prepared, future, time.perf_counter())
+            job = QueuedItem(flow, prepared, future, time.perf_counter())
             self._queue.push(flow, job)
-            self._returns.asked(job.entered)
+            self._arrivals.asked(job.entered)
             self._ready.notify()
             if len(self._queue) == self._wanted:
                 self._complete.notify()
         future.add_done_callback(partial(self._forget, flow, job))
         return future
 
-    def _forget(self, flow: Hashable, job: Job, future: "asyncio.Future[Encoded]") -> None:
+    def _forget(self, flow: Hashable, job: QueuedItem, future: "asyncio.Future[Encoded]") -> None:
         """Let go at once of what a cancelled job holds: its room is another's by now."""
         if future.cancelled():
             with self._lock:
@@ -138,7 +138,7 @@ class EncoderWorker:
 
     def revive(self) -> bool:
         """Start a new thread for each that died, failing the batch it died with; whether one had."""
-        lost: list[Job] = []
+        lost: list[QueuedItem] = []
         with self._lock:
             dead = [i for i, thread in enumerate(self._threads) if not thread.is_alive()]
             if not dead or self._closed:
@@ -188,7 +188,7 @@ class EncoderWorker:
             self._run(replica, partial(self._take, index))
             self._running[index], self._begun[index] = [], 0.0
 
-    def _take(self, index: int, place: Place) -> list[Job]:
+    def _take(self, index: int, place: RunContext) -> list[QueuedItem]:
         """The next batch, of all that waits or its share if there are others for the rest.
 
         It is taken when it can run, and no sooner: what comes until then goes with it.
@@ -204,18 +204,18 @@ class EncoderWorker:
 
     def _await_returns(self) -> None:
         """Give those just answered a moment to be back, if they tend to be; the caller holds the lock."""
-        self._wanted, seconds = self._returns.worth_waiting(len(self._queue), time.perf_counter())
+        self._wanted, seconds = self._arrivals.worth_waiting(len(self._queue), time.perf_counter())
         if seconds > 0 and not self._closed:
             self._complete.wait(seconds)
 
-    def _expect_returns(self, jobs: list[Job], took: float) -> None:
+    def _expect_returns(self, jobs: list[QueuedItem], took: float) -> None:
         """Tell of a batch that had the processor to itself, just before it is answered."""
         modality = jobs[0].prepared.modality
         rows = min(self._memory_rows, self._rows_in_time().get(modality, self._max_rows))
         most = max(1, rows * len(jobs) // sum(job.rows for job in jobs))
         with self._lock:
             done = sum(job.flow not in self._queue for job in jobs)
-            self._returns.answered(done, len(self._queue), most, took, time.perf_counter())
+            self._arrivals.answered(done, len(self._queue), most, took, time.perf_counter())
 
     def _rows_in_time(self) -> dict[Modality, int]:
         """Rows of each modality that, at the speed measured, are done within the time aimed at."""
@@ -223,15 +223,15 @@ class EncoderWorker:
             modality: int(self._batch_seconds / each) for modality, each in list(self._row_seconds.items())
         }
 
-    def _run(self, replica: Replica, take: Callable[[Place], list[Job]]) -> None:
+    def _run(self, replica: Replica, take: Callable[[RunContext], list[QueuedItem]]) -> None:
         """Run the batch that `take` gives, and one that fails again in halves.
 
         A single item that fails takes the blame.
         """
-        jobs: list[Job] = []
+        jobs: list[QueuedItem] = []
         started = took = 0.0
 
-        def encode(place: Place) -> tuple[Matrix, Matrix, str] | None:
+        def encode(place: RunContext) -> tuple[Matrix, Matrix, str] | None:
             nonlocal jobs, started, took
             jobs, started = take(place), time.perf_counter()
             if not jobs:
@@ -267,7 +267,13 @@ class EncoderWorker:
         self._run(replica, lambda place: jobs[half:])
 
     def _finish(
-        self, jobs: list[Job], native: Matrix, unified: Matrix, connector: str, started: float, took: float
+        self,
+        jobs: list[QueuedItem],
+        native: Matrix,
+        unified: Matrix,
+        connector: str,
+        started: float,
+        took: float,
     ) -> None:
         """Hand out the vectors of a batch that went well."""
         self._measure(jobs, took)
@@ -282,7 +288,7 @@ class EncoderWorker:
         ]
         self._deliver(jobs, encoded)
 
-    def _blame(self, jobs: list[Job], error: Exception) -> None:
+    def _blame(self, jobs: list[QueuedItem], error: Exception) -> None:
         """Fail a single item whose batch failed."""
         if isinstance(error, IsthmusError):
             self._deliver(jobs, error)
@@ -290,7 +296,7 @@ class EncoderWorker:
             log.exception("the %s encoder failed on an item", self.name, exc_info=error)
             self._deliver(jobs, EncoderFailed(f"the {self.name} encoder failed on this item"))
 
-    def _measure(self, jobs: list[Job], took: float) -> None:
+    def _measure(self, jobs: list[QueuedItem], took: float) -> None:
         modality = jobs[0].prepared.modality
         row_seconds = took / sum(job.rows for job in jobs)
         before = self._row_seconds.get(modality, row_seconds)
@@ -302,7 +308,7 @@ class EncoderWorker:
         self._observe(self.name, modality, len(jobs), took)
 
     @staticmethod
-    def _deliver(jobs: Sequence[Job], outcome: Sequence[Encoded] | IsthmusError) -> None:
+    def _deliver(jobs: Sequence[QueuedItem], outcome: Sequence[Encoded] | IsthmusError) -> None:
         """Settle the jobs' futures on their event loop, in one hop."""
         if not jobs:
             return
@@ -310,10 +316,10 @@ class EncoderWorker:
         def settle_all() -> None:
             if isinstance(outcome, IsthmusError):
                 for job in jobs:
-                    fail(job.future, outcome)
+                    fail_future(job.future, outcome)
             else:
                 for job, encoded in zip(jobs, outcome, strict=True):
-                    settle(job.future, encoded)
+                    resolve_future(job.future, encoded)
 
         loop = jobs[0].future.get_loop()
         if not loop.is_closed():

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from qdrant_client import models
 
 from connectors.modality import Modality
-from service.index.errors import InvalidFilter
+from service.errors import InvalidFilter
 from service.index.identity import point_uuid
 
 SYSTEM_FIELDS = frozenset(

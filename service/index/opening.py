@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Literal
 
 from connectors.errors import ConfigError
-from service.index.edge_engine import EdgeEngine
-from service.index.engine import Engine, VectorStorage
+from service.index.backend import IndexBackend, VectorStorage
+from service.index.edge.backend import EdgeBackend
 from service.index.protocol import Layout
-from service.index.qdrant_engine import QdrantEngine
+from service.index.qdrant_backend import QdrantBackend
 from service.index.vector_index import VectorIndex
 from service.settings import Settings
 
@@ -46,16 +46,16 @@ def open_index(
     has the data directory open.
     """
     storage = VectorStorage(quantize=quantize is not False, on_disk=on_disk)
-    engine: Engine
+    backend: IndexBackend
     if url:
-        engine = QdrantEngine.at_url(url, api_key=api_key, storage=storage)
+        backend = QdrantBackend.at_url(url, api_key=api_key, storage=storage)
     elif data_dir is None or back_end == "local":
         if quantize or on_disk:
             raise ConfigError(
                 "local mode scans float32 vectors in memory, without an int8 copy and never from the disk: "
                 "unset ISTHMUS_INDEX_QUANTIZE and ISTHMUS_INDEX_ON_DISK, or set ISTHMUS_INDEX=edge"
             )
-        engine = QdrantEngine.at_path(None if data_dir is None else data_dir / "index-local")
+        backend = QdrantBackend.at_path(None if data_dir is None else data_dir / "index-local")
     else:
-        engine = EdgeEngine(data_dir / "index", storage=storage)
-    return VectorIndex(engine, layout)
+        backend = EdgeBackend(data_dir / "index", storage=storage)
+    return VectorIndex(backend, layout)

@@ -6,7 +6,6 @@ the time of its last write in nanoseconds, by which a copy of the collection cat
 meanwhile.
 """
 
-import math
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -15,12 +14,12 @@ import numpy as np
 
 from connectors.errors import ConfigError
 from service.index.protocol import Layout, Point, StoredPoint, Vector
+from service.schemas.validation import check_json
 
 UNIFIED = "unified"
 """Name of the vector that is searched."""
 
 RESERVED = frozenset({"id", "modality", "space", "revision"})
-MAX_PAYLOAD_DEPTH = 32
 
 
 def native_name(space: str) -> str:
@@ -56,7 +55,7 @@ def check_payload(payload: Mapping[str, Any], place: str) -> None:
     if taken := RESERVED & set(payload):
         raise ConfigError(f"{place}: the payload's {sorted(taken)[0]!r} is set by the index")
     for key, value in payload.items():
-        _check_json(value, f"{place}: {key}", 0)
+        check_json(value, f"{place}: {key}")
 
 
 def stored_payload(point: Point) -> dict[str, Any]:
@@ -86,32 +85,3 @@ def read_point(payload: Mapping[str, Any], vectors: Mapping[str, Any] | None = N
         unified = np.asarray(vectors[UNIFIED], dtype=np.float32)
         native = np.asarray(vectors[native_name(payload["space"])], dtype=np.float32)
     return StoredPoint(payload["id"], payload["modality"], payload["space"], rest, unified, native)
-
-
-def _check_json(value: Any, place: str, depth: int) -> None:
-    if depth > MAX_PAYLOAD_DEPTH:
-        raise ConfigError(f"{place}: nested more than {MAX_PAYLOAD_DEPTH} deep")
-    if value is None or isinstance(value, bool):
-        return
-    if isinstance(value, str):
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise ConfigError(f"{place}: is not valid Unicode: it has lone surrogates") from None
-    elif isinstance(value, int):
-        if not -(2**63) <= value < 2**63:
-            raise ConfigError(f"{place}: whole numbers fit in 64 bits; write {value} as a string")
-    elif isinstance(value, float):
-        if not math.isfinite(value):
-            raise ConfigError(f"{place}: numbers are finite")
-    elif isinstance(value, Mapping):
-        for key, each in value.items():
-            if not isinstance(key, str):
-                raise ConfigError(f"{place}: keys are strings, not {key!r}")
-            _check_json(key, place, depth + 1)
-            _check_json(each, f"{place}.{key}"[:200], depth + 1)
-    elif isinstance(value, list | tuple):
-        for each in value:
-            _check_json(each, place, depth + 1)
-    else:
-        raise ConfigError(f"{place}: a {type(value).__name__} is not JSON")

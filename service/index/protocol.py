@@ -6,12 +6,13 @@ is synchronous and may be called from any thread; the app calls them on a bounde
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from connectors.modality import Modality
+from service.schemas.fields import FieldType
 
 Vector = npt.NDArray[np.float32]
 """One L2-normalised vector: float32 [dim]."""
@@ -65,9 +66,6 @@ class CollectionInfo:
 
 Filter = Mapping[str, Any]
 """A filter in Qdrant's grammar, as JSON; keys and limits are those of `service.index.filters`."""
-
-FieldType = Literal["keyword", "integer", "float", "bool", "datetime", "geo"]
-"""What a payload field holds, for its index."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +157,19 @@ class Index(Protocol):
         `CollectionConflict` where the collection holds no vectors of that version.
         """
 
+    def search_each(
+        self,
+        collection: str,
+        vector: Vector,
+        limit: int,
+        modalities: Sequence[Modality],
+        where: Filter | None = None,
+        with_vectors: bool = False,
+        exact: bool = False,
+        connector: str | None = None,
+    ) -> list[list[Hit]]:
+        """Return for each modality its nearest points, as `search` does; one message to the back end."""
+
     def count(self, collection: str, modality: Modality | None = None, where: Filter | None = None) -> int:
         """How many points match, exactly."""
 
@@ -179,8 +190,11 @@ class Index(Protocol):
     def stats(self, collection: str) -> CollectionStats | None:
         """How full a collection is; None if there is none."""
 
+    def names(self) -> list[str]:
+        """Return the name of every collection, in order."""
+
     def collections(self) -> list[CollectionInfo]:
-        """Every collection, by name."""
+        """Return every collection with its number of points, by name."""
 
     def create(self, collection: str, dim: int) -> bool:
         """Create an empty collection for unified vectors of `dim`; False if it is there already."""

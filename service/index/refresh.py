@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from connectors.modality import Modality
 from service.errors import IndexUnavailable
-from service.index.engine import BATCH, Generation, never
+from service.index.backend import BATCH, Generation, never
 from service.index.payload import UNIFIED, native_name
 from service.index.protocol import Layout
 from service.index.records import Record
@@ -45,9 +45,9 @@ class Tally:
 class Refresh:
     """One refresh of an index to `layout`. For one thread at a time; close it in any case.
 
-    `steps` until they end, `settle`, and `switch`; where `switch` finds that collections came meanwhile, the
-    same again. Raises `IndexUnavailable` where the back end fails, and whatever `project` raises; then
-    everything is read and written as before.
+    `steps` until they end, `finish_indexing`, and `switch`; where `switch` finds that collections came
+    meanwhile, the same again. Raises `IndexUnavailable` where the back end fails, and whatever `project`
+    raises; then everything is read and written as before.
     """
 
     def __init__(self, index: VectorIndex, layout: Layout, project: Project) -> None:
@@ -71,8 +71,8 @@ class Refresh:
 
     def total(self) -> int:
         """How many records there are to look at, now."""
-        engine = self._index.engine
-        return sum(engine.count(each.name, None) for each in self._outdated().values())
+        backend = self._index.backend
+        return sum(backend.count(each.name, None) for each in self._outdated().values())
 
     def steps(self) -> Iterator[None]:
         """Bring every collection's records over, a few a step."""
@@ -87,7 +87,7 @@ class Refresh:
                         raise
                     self._forget(collection)  # deleted meanwhile
 
-    def settle(self, given_up: Callable[[], bool] = never) -> bool:
+    def finish_indexing(self, given_up: Callable[[], bool] = never) -> bool:
         """Have the new generations indexed, so that searches are as fast in them as before.
 
         False, soon, once `given_up` said so: to be called anew before `switch`.
@@ -96,7 +96,7 @@ class Refresh:
             if not self._still_reads(copy):
                 continue
             try:
-                if not self._index.engine.settle(copy.target.name, given_up):
+                if not self._index.backend.finish_indexing(copy.target.name, given_up):
                     return False
                 for _ in copy.draw_near(self._project, self.tally):
                     pass
@@ -112,7 +112,7 @@ class Refresh:
         """
         index = self._index
         with index.creating, ExitStack() as held:
-            for collection in sorted(index.engine.current()):
+            for collection in sorted(index.backend.current()):
                 held.enter_context(index.writing(collection))
             if self._missing():
                 return False
@@ -124,28 +124,28 @@ class Refresh:
                     copy.declare()
                     reads[collection] = copy.target.name
             if reads:
-                index.engine.switch(reads)
+                index.backend.switch(reads)
             index.layout = self._layout
         return True
 
     def drop_older(self) -> None:
         """After a switch: keep of the generations only those read now, and those read before, at rest."""
-        engine = self._index.engine
+        backend = self._index.backend
         for collection, copy in self._copies.items():
             with self._index.creating:
-                read = engine.current().get(collection)
+                read = backend.current().get(collection)
                 if read is None or read.name != copy.target.name:
                     continue  # deleted since the switch, and maybe made anew
-                for each in engine.generations(collection):
+                for each in backend.generations(collection):
                     if each.name == copy.source.name:
-                        engine.rest(each.name)
+                        backend.unload(each.name)
                     elif each.name != copy.target.name:
-                        engine.drop(each.name)
+                        backend.drop(each.name)
 
     def _outdated(self) -> dict[str, Generation]:
         return {
             collection: generation
-            for collection, generation in self._index.engine.current().items()
+            for collection, generation in self._index.backend.current().items()
             if generation.layout.connector != self._layout.connector
         }
 
@@ -159,22 +159,22 @@ class Refresh:
 
     def _begin(self, collection: str, source: Generation) -> "_Copy | None":
         """Find or make a collection's next generation, and note from now on what is written."""
-        index, engine = self._index, self._index.engine
+        index, backend = self._index, self._index.backend
         with index.creating:
-            if engine.current().get(collection) != source:
+            if backend.current().get(collection) != source:
                 return None
             layout = replace(self._layout, natives=source.layout.natives)
             begun = [
-                each for each in engine.generations(collection) if each.layout.connector == layout.connector
+                each for each in backend.generations(collection) if each.layout.connector == layout.connector
             ]
-            target = begun[-1] if begun else engine.create(collection, layout, source.fields)
+            target = begun[-1] if begun else backend.create(collection, layout, source.fields)
             with index.writing(collection):
                 index.written[collection] = {}
             self._copies[collection] = _Copy(index, collection, source, target)
         return self._copies[collection]
 
     def _still_reads(self, copy: "_Copy") -> bool:
-        found = self._index.engine.current().get(copy.collection)
+        found = self._index.backend.current().get(copy.collection)
         return found is not None and found.name == copy.source.name
 
     def _forget(self, collection: str) -> None:
@@ -184,12 +184,12 @@ class Refresh:
 
 def discard(index: VectorIndex, connector: str) -> None:
     """Delete the generations made for a connector that no collection reads."""
-    engine = index.engine
+    backend = index.backend
     with index.creating:
-        for collection, read in engine.current().items():
-            for each in engine.generations(collection):
+        for collection, read in backend.current().items():
+            for each in backend.generations(collection):
                 if each.layout.connector == connector and each.name != read.name:
-                    engine.drop(each.name)
+                    backend.drop(each.name)
 
 
 class _Copy:
@@ -200,15 +200,15 @@ class _Copy:
         self.source = source
         self.target = target
         self._index = index
-        self._engine = index.engine
-        self._fresh = self._engine.count(target.name, None) == 0
+        self._backend = index.backend
+        self._fresh = self._backend.count(target.name, None) == 0
 
     def walk(self, project: Project, tally: Tally) -> Iterator[None]:
         """Bring every record over, a page a step, each followed by what was written meanwhile."""
         offset: str | None = None
         size = PAGE if self._fresh else BATCH
         while True:
-            page, offset = self._engine.scroll(self.source.name, None, size, offset, self._fresh)
+            page, offset = self._backend.scroll(self.source.name, None, size, offset, self._fresh)
             for each in [page] if self._fresh else self._differing(page):
                 self._bring(each, project, tally)
             tally.seen += len(page)
@@ -230,7 +230,7 @@ class _Copy:
         uuids = [written.popitem()[0] for _ in range(min(PAGE, len(written)))]
         if not uuids:
             return
-        found = self._engine.retrieve(self.source.name, uuids, with_vectors=True)
+        found = self._backend.retrieve(self.source.name, uuids, with_vectors=True)
         self._bring(found, project, tally)
         self._remove(sorted(set(uuids) - {each.uuid for each in found}), tally)
 
@@ -247,31 +247,31 @@ class _Copy:
 
     def declare(self) -> None:
         """Index the payload fields that were declared since the copy was made."""
-        for key, kind in self._engine.current()[self.collection].fields.items():
+        for key, kind in self._backend.current()[self.collection].fields.items():
             if self.target.fields.get(key) != kind:
-                self._engine.declare(self.target.name, key, kind)
+                self._backend.declare(self.target.name, key, kind)
 
     def _differing(self, page: Sequence[Record]) -> Iterator[Sequence[Record]]:
         """Of a page without vectors the records that the target lacks or has older, with their vectors."""
         uuids = [each.uuid for each in page]
-        there = self._engine.retrieve(self.target.name, uuids, with_vectors=False)
+        there = self._backend.retrieve(self.target.name, uuids, with_vectors=False)
         revisions = {each.uuid: each.payload["revision"] for each in there}
         differing = [each.uuid for each in page if revisions.get(each.uuid) != each.payload["revision"]]
         for start in range(0, len(differing), PAGE):
-            yield self._engine.retrieve(self.source.name, differing[start : start + PAGE], with_vectors=True)
+            yield self._backend.retrieve(self.source.name, differing[start : start + PAGE], with_vectors=True)
 
     def _sweep(self, project: Project, tally: Tally) -> Iterator[None]:
         """Remove from the target what the source holds no more."""
         with self._index.writing(self.collection):  # a new record yet to bring over would hide a deleted one
             while self.behind():
                 self.catch_up(project, tally)
-            if self._engine.count(self.target.name, None) == self._engine.count(self.source.name, None):
+            if self._backend.count(self.target.name, None) == self._backend.count(self.source.name, None):
                 return
         offset: str | None = None
         while True:
-            page, offset = self._engine.scroll(self.target.name, None, BATCH, offset, with_vectors=False)
+            page, offset = self._backend.scroll(self.target.name, None, BATCH, offset, with_vectors=False)
             uuids = {each.uuid for each in page}
-            kept = self._engine.retrieve(self.source.name, sorted(uuids), with_vectors=False)
+            kept = self._backend.retrieve(self.source.name, sorted(uuids), with_vectors=False)
             self._remove(sorted(uuids - {each.uuid for each in kept}), tally)
             self.catch_up(project, tally)
             yield
@@ -295,7 +295,7 @@ class _Copy:
                 vectors = {**each.vectors, UNIFIED: vector}
                 made.append(Record(each.uuid, self._payload(each), vectors))
         if made:
-            self._engine.upsert(self.target.name, made)
+            self._backend.upsert(self.target.name, made)
 
     def _payload(self, record: Record) -> dict[str, Any]:
         payload = dict(record.payload)
@@ -305,5 +305,5 @@ class _Copy:
 
     def _remove(self, uuids: Sequence[str], tally: Tally) -> None:
         if uuids:
-            self._engine.delete(self.target.name, uuids)
+            self._backend.delete(self.target.name, uuids)
             tally.removed += len(uuids)

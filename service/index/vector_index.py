@@ -1,4 +1,4 @@
-"""The index the service uses: collections of points over any engine.
+"""The index the service uses: collections of points over any backend.
 
 It checks what comes in, turns callers' ids and filters into Qdrant's, knows which generation a collection
 reads and for which connector it was made, and gives points back as they went in. One class for every back
@@ -15,10 +15,9 @@ from typing import Any, Self, TypeVar
 
 from connectors.errors import ConfigError
 from connectors.modality import Modality
-from service.errors import IndexUnavailable
-from service.index.engine import BATCH, DEFAULT_FIELDS, Engine, Generation
-from service.index.errors import CollectionConflict, InvalidFilter
-from service.index.fair_lock import FairLock
+from service.concurrency.fair_lock import FairLock
+from service.errors import CollectionConflict, IndexUnavailable, InvalidFilter
+from service.index.backend import BATCH, DEFAULT_FIELDS, Generation, IndexBackend, Query
 from service.index.filters import check_field, parse_filter, with_modality
 from service.index.identity import check_cursor, check_name, point_uuid
 from service.index.payload import (
@@ -32,7 +31,6 @@ from service.index.payload import (
 from service.index.protocol import (
     CollectionInfo,
     CollectionStats,
-    FieldType,
     Filter,
     Hit,
     Layout,
@@ -41,6 +39,7 @@ from service.index.protocol import (
     Vector,
 )
 from service.index.records import Record
+from service.schemas.fields import FieldType
 
 _Item = TypeVar("_Item")
 
@@ -49,10 +48,10 @@ MAX_PAGE = 10_000
 
 
 class VectorIndex:
-    """`service.index.protocol.Index` over an `Engine`, which it owns."""
+    """`service.index.protocol.Index` over an `IndexBackend`, which it owns."""
 
-    def __init__(self, engine: Engine, layout: Layout) -> None:
-        self.engine = engine
+    def __init__(self, backend: IndexBackend, layout: Layout) -> None:
+        self.backend = backend
         self.layout = layout
         self.creating = threading.Lock()
         """Held while collections come and go."""
@@ -68,12 +67,12 @@ class VectorIndex:
 
     def close(self) -> None:
         """Let go of files, processes and connections. Idempotent."""
-        self.engine.close()
+        self.backend.close()
 
     def healthy(self) -> bool:
         """Whether the back end answers now. Never raises."""
         try:
-            self.engine.ping()
+            self.backend.ping()
         except Exception:
             return False
         return True
@@ -93,8 +92,8 @@ class VectorIndex:
                         f"{found.layout.dim} and native ones of {dict(found.layout.natives)}"
                     )
                 return False
-            made = self.engine.create(collection, self.layout, DEFAULT_FIELDS)
-            self.engine.switch({collection: made.name})
+            made = self.backend.create(collection, self.layout, DEFAULT_FIELDS)
+            self.backend.switch({collection: made.name})
             return True
 
     def drop(self, collection: str) -> bool:
@@ -102,25 +101,29 @@ class VectorIndex:
         with self.creating, self.writing(collection):
             if self._find(collection) is None:
                 return False
-            self.engine.switch({collection: None})
-            for generation in self.engine.generations(collection):
-                self.engine.drop(generation.name)
+            self.backend.switch({collection: None})
+            for generation in self.backend.generations(collection):
+                self.backend.drop(generation.name)
             return True
 
+    def names(self) -> list[str]:
+        """Return the name of every collection, in order."""
+        return sorted(self.backend.current())
+
     def collections(self) -> list[CollectionInfo]:
-        """Every collection, by name."""
+        """Return every collection with its number of points, by name."""
 
         def info(name: str, found: Generation) -> CollectionInfo:
-            return CollectionInfo(name, found.layout.dim, self.engine.count(found.name, None))
+            return CollectionInfo(name, found.layout.dim, self.backend.count(found.name, None))
 
-        found = [self._ask(name, partial(info, name)) for name in sorted(self.engine.current())]
+        found = [self._ask(name, partial(info, name)) for name in self.names()]
         return [each for each in found if each is not None]
 
     def stats(self, collection: str) -> CollectionStats | None:
         """How full a collection is; None if there is none."""
         if (found := self._find(collection)) is None:
             return None
-        count, usage = self.engine.count(found.name, None), self.engine.usage(found.name)
+        count, usage = self.backend.count(found.name, None), self.backend.usage(found.name)
         return CollectionStats(
             name=collection,
             connector=found.layout.connector,
@@ -138,7 +141,7 @@ class VectorIndex:
         self.create(collection, self.layout.dim)
         with self.writing(collection):
             if (found := self._find(collection)) and found.fields.get(key) != kind:
-                self.engine.declare(found.name, key, kind)
+                self.backend.declare(found.name, key, kind)
 
     # Points
 
@@ -161,7 +164,7 @@ class VectorIndex:
                     Record(uuids[each.id], stored_payload(each), stored_vectors(each)) for each in batch
                 ]
                 with self._noting(collection, [each.uuid for each in records]):
-                    self.engine.upsert(found.name, records)
+                    self.backend.upsert(found.name, records)
 
     def get(self, collection: str, ids: Sequence[str], with_vectors: bool = False) -> list[StoredPoint]:
         """The points with these ids that exist, in the order asked for."""
@@ -170,7 +173,7 @@ class VectorIndex:
         points: dict[str, StoredPoint] = {}
         for batch in _batches(list(dict.fromkeys(ids))):
             uuids = [point_uuid(collection, each) for each in batch]
-            for record in self.engine.retrieve(found.name, uuids, with_vectors):
+            for record in self.backend.retrieve(found.name, uuids, with_vectors):
                 points[record.payload["id"]] = read_point(record.payload, record.vectors)
         return [points[each] for each in ids if each in points]
 
@@ -183,7 +186,7 @@ class VectorIndex:
                 assert found is not None
                 uuids = [point_uuid(collection, each) for each in batch]
                 with self._noting(collection, uuids):
-                    self.engine.delete(found.name, uuids)
+                    self.backend.delete(found.name, uuids)
             return there
 
     def delete_matching(self, collection: str, where: Filter) -> list[str]:
@@ -205,7 +208,7 @@ class VectorIndex:
             change = {**payload, "revision": time.time_ns()}
             uuids = [point_uuid(collection, point_id)]
             with self._noting(collection, uuids):
-                self.engine.set_payload(found.name, uuids, change)
+                self.backend.set_payload(found.name, uuids, change)
             return True
 
     def scroll(
@@ -222,7 +225,7 @@ class VectorIndex:
         parsed = with_modality(parse_filter(where, collection), modality)
         _check_page(limit, 0)
         answer = self._ask(
-            collection, lambda found: self.engine.scroll(found.name, parsed, limit, offset, with_vectors)
+            collection, lambda found: self.backend.scroll(found.name, parsed, limit, offset, with_vectors)
         )
         records, following = answer or ([], None)
         return [read_point(each.payload, each.vectors) for each in records], following
@@ -241,23 +244,47 @@ class VectorIndex:
         connector: str | None = None,
     ) -> list[Hit]:
         """The nearest points by cosine of unified vectors, best first; `score_threshold` is a cosine."""
+        parsed = parse_filter(where, collection)
+        query = Query(vector, (with_modality(parsed, modality),), limit, offset, score_threshold)
+        [hits] = self._query(collection, query, with_vectors, exact, connector)
+        return hits
+
+    def search_each(
+        self,
+        collection: str,
+        vector: Vector,
+        limit: int,
+        modalities: Sequence[Modality],
+        where: Filter | None = None,
+        with_vectors: bool = False,
+        exact: bool = False,
+        connector: str | None = None,
+    ) -> list[list[Hit]]:
+        """Return for each modality its nearest points, as `search` does; one message to the back end."""
+        parsed = parse_filter(where, collection)
+        query = Query(vector, tuple(with_modality(parsed, each) for each in modalities), limit)
+        return self._query(collection, query, with_vectors, exact, connector)
+
+    def _query(
+        self, collection: str, query: Query, with_vectors: bool, exact: bool, connector: str | None
+    ) -> list[list[Hit]]:
         _check_connector(collection, self.layout, connector)
-        check_query(vector, self.layout)
-        parsed = with_modality(parse_filter(where, collection), modality)
-        _check_page(limit, offset)
+        check_query(query.vector, self.layout)
+        _check_page(query.limit, query.offset)
         if (found := self._find(collection)) is None:
-            return []
+            return [[] for _ in query.filters]
         _check_connector(collection, found.layout, connector)
-        records = self.engine.query(
-            found.name, vector, parsed, limit, offset, score_threshold, with_vectors, exact
-        )
-        return [Hit(read_point(each.payload, each.vectors), each.score) for each in records]
+        answers = self.backend.query(found.name, query, with_vectors, exact)
+        return [
+            [Hit(read_point(each.payload, each.vectors), each.score) for each in records]
+            for records in answers
+        ]
 
     def count(self, collection: str, modality: Modality | None = None, where: Filter | None = None) -> int:
         """How many points match, exactly."""
         parsed = with_modality(parse_filter(where, collection), modality)
         found = self._find(collection)
-        return self.engine.count(found.name, parsed) if found else 0
+        return self.backend.count(found.name, parsed) if found else 0
 
     def facets(
         self, collection: str, key: str, limit: int = 10, where: Filter | None = None
@@ -276,7 +303,7 @@ class VectorIndex:
                 f"collection {collection} cannot be faceted on {key!r}, only on {', '.join(facetable)}; "
                 "declare it as a keyword, integer or bool field first"
             )
-        hits = [hit for hit in self.engine.facet(found.name, key, parsed, limit) if hit[1]]
+        hits = [hit for hit in self.backend.facet(found.name, key, parsed, limit) if hit[1]]
         return sorted(hits, key=lambda hit: (-hit[1], str(hit[0])))
 
     def writing(self, collection: str) -> FairLock:
@@ -306,7 +333,7 @@ class VectorIndex:
         return None
 
     def _find(self, collection: str) -> Generation | None:
-        return self.engine.current().get(collection)
+        return self.backend.current().get(collection)
 
 
 def _check_connector(collection: str, layout: Layout, connector: str | None) -> None:

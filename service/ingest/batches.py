@@ -3,18 +3,17 @@
 Holds `Batches`, which turns a source's items into `Loaded` ones, each with its bytes and its final id.
 """
 
-import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from connectors.errors import IsthmusError
 from service.engine.media_input import MediaInput
-from service.entry import Entry
 from service.errors import InvalidRequest
-from service.ingest.manifest import Item, ManifestLine, Place
-from service.ingest.source import Source
+from service.ingest.manifest import Item, ManifestLine, Position
+from service.ingest.source import IngestSource
 from service.jobs.record import Fault
+from service.pipeline import EmbedInput
 from service.settings import MIB
 
 BATCH_BYTES = 32 * MIB
@@ -26,12 +25,12 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Loaded:
-    """One item in memory: the point it becomes, its bytes' hash, and what messages call it."""
+    """One item in memory: what messages call it, the point it becomes, and its media."""
 
     name: str
     key: Key
-    entry: Entry
-    sha256: str
+    input: EmbedInput
+    media: MediaInput
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,7 +42,7 @@ class Batch:
 
     items: list[Loaded]
     faults: list[Fault]
-    after: Place
+    after: Position
 
     @property
     def keys(self) -> set[Key]:
@@ -56,8 +55,8 @@ class Batches:
 
     def __init__(
         self,
-        source: Source,
-        start: Place,
+        source: IngestSource,
+        start: Position,
         *,
         max_items: int,
         collection: str,
@@ -68,13 +67,13 @@ class Batches:
         self._max_items = max_items
         self._collection = collection
         self._metadata = metadata
-        self._waiting: tuple[Loaded, Place] | None = None
+        self._waiting: tuple[Loaded, Position] | None = None
 
     def next(self) -> Batch | None:
         """Read the next batch; None at the end."""
         items: list[Loaded] = []
         faults: list[Fault] = []
-        after: Place | None = None
+        after: Position | None = None
         size = 0
         if self._waiting is not None:
             (first, after), self._waiting = self._waiting, None
@@ -91,7 +90,7 @@ class Batches:
                     self._waiting = loaded, item.after
                     break
                 items.append(loaded)
-                size += _size(loaded)
+                size += loaded.media.size
             after = item.after
         return None if after is None else Batch(items, faults, after)
 
@@ -101,16 +100,11 @@ class Batches:
             raise item.line
         line: ManifestLine = item.line
         if line.path is None:
-            media = replace(MediaInput.text(line.text or "", item.name), filename=line.name)
+            media = MediaInput.text(line.text or "", item.name, line.name)
         else:
             data = self._source.read(line.path)
             shown = line.name or line.path
             media = MediaInput(data, len(data), shown, None, line.modality, shown)
-        sha256 = hashlib.sha256(media.read()).hexdigest()
-        point_id = line.id or sha256
-        entry = Entry(media, point_id, {**self._metadata, **(line.metadata or {})})
-        return Loaded(item.name, (line.collection or self._collection, point_id), entry, sha256)
-
-
-def _size(loaded: Loaded) -> int:
-    return loaded.entry.item.size if isinstance(loaded.entry.item, MediaInput) else 0
+        point_id = line.id or media.sha256()
+        embed_input = EmbedInput(media, point_id, {**self._metadata, **(line.metadata or {})})
+        return Loaded(item.name, (line.collection or self._collection, point_id), embed_input, media)

@@ -1,23 +1,49 @@
-"""The folders that keep what ingest jobs were given, for as long as they may need it.
+"""The parameters of ingest jobs, and the folders that keep what they were given for as long as they need it.
 
     FOLDER/*/manifest.jsonl   the items, one a line
     FOLDER/*/archive          what was uploaded
     FOLDER/*/archive.tar      the same, inflated
 
-Holds `IngestInputs`. A folder is filled elsewhere, taken in whole and removed when its job has ended.
+Holds `IngestParams` and `IngestInputs`. A folder is filled elsewhere, taken in whole and removed when its job
+has ended.
 """
 
 import asyncio
 import shutil
-from collections.abc import Set
+from collections.abc import Mapping, Set
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, Literal
 
-from service.index.catalogue import sync_folder
-from service.index.shard_copy import sync_tree
+from service.durable import sync_folder, sync_tree
 
 MANIFEST = "manifest.jsonl"
 ARCHIVE = "archive"
 INFLATED = "archive.tar"
+
+
+SourceKind = Literal["folder", "archive", "manifest"]
+
+
+@dataclass(frozen=True, slots=True)
+class IngestParams:
+    """Where items come from and where they go.
+
+    `path` is on the service's machine, None for what was uploaded; that has a `sha256`. `metadata` go with
+    every item, and `input` names the folder of what the job was given.
+    """
+
+    source: SourceKind
+    name: str
+    path: str | None
+    sha256: str | None
+    collection: str
+    metadata: Mapping[str, Any]
+    input: str
+
+    def as_json(self) -> dict[str, Any]:
+        """The parameters as a job's record has them."""
+        return asdict(self)
 
 
 class IngestInputs:

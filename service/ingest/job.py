@@ -12,23 +12,20 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from connectors.errors import IsthmusError
-from service.engine.media_input import MediaInput
-from service.entry import Entry, Outcome, embed_inputs, store
 from service.errors import IndexUnavailable, MediaStoreUnavailable, Overloaded, Unavailable
 from service.index.protocol import StoredPoint
 from service.ingest.batches import Batch, Batches, Loaded
-from service.ingest.manifest import Place
-from service.ingest.params import IngestParams
-from service.ingest.source import Source
+from service.ingest.inputs import IngestInputs, IngestParams
+from service.ingest.manifest import Position
+from service.ingest.source import IngestSource
 from service.jobs.record import Fault
 from service.jobs.work import Work
-from service.request_context import RequestContext
-
-if TYPE_CHECKING:
-    from service.runtime import Runtime
+from service.pipeline import EmbedInput, Outcome, Pipeline
+from service.settings import Settings
+from service.timings import Timings
 
 T = TypeVar("T")
 
@@ -47,12 +44,12 @@ NO_DEADLINE = 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a job is: what became of its items, and the place behind them. Its checkpoint."""
+    """How far a job is: what became of its items, and the position behind them. Its checkpoint."""
 
     stored: int = 0
     unchanged: int = 0
     failed: int = 0
-    place: Place = field(default_factory=Place)
+    position: Position = field(default_factory=Position)
 
     @property
     def done(self) -> int:
@@ -61,8 +58,9 @@ class Progress:
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Mapping[str, Any]) -> "Progress":
-        """The progress that `asdict` made a checkpoint of."""
-        return cls(**{**checkpoint, "place": Place(**checkpoint["place"])})
+        """Return the progress that `asdict` made a checkpoint of; 0.1.0 called the position `place`."""
+        fields = {("position" if name == "place" else name): value for name, value in checkpoint.items()}
+        return cls(**{**fields, "position": Position(**fields["position"])})
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,56 +78,60 @@ class IngestJob:
     name = "ingest"
     unit = "items"
 
-    def __init__(self, runtime: "Runtime") -> None:
-        self._runtime = runtime
+    def __init__(self, pipeline: Pipeline, inputs: IngestInputs, settings: Settings) -> None:
+        self._pipeline = pipeline
+        self._inputs = inputs
+        self._settings = settings
         self._index_calls = asyncio.Semaphore(INDEX_CALLS)
 
     async def run(self, work: Work) -> Mapping[str, Any]:
         """Ingest what is left of a job; its result says what became of the items."""
         params = IngestParams(**work.params)
-        folder = self._runtime.inputs.folder(params.input)
+        folder = self._inputs.folder(params.input)
         progress = Progress.from_checkpoint(work.checkpoint) if work.checkpoint else Progress()
         if work.record.total is None or progress.done < work.record.total:
             with await asyncio.to_thread(
-                Source, params.source, params.path, folder, self._runtime.settings
+                IngestSource, params.source, params.path, folder, self._settings
             ) as source:
                 if work.checkpoint is None:
                     total = await asyncio.to_thread(source.prepare)
                     await work.report(total=total, checkpoint=asdict(progress))
                 progress = await self._run(work, params, source, progress)
-        await asyncio.to_thread(self._runtime.inputs.remove, params.input)
+        await asyncio.to_thread(self._inputs.remove, params.input)
         return {"stored": progress.stored, "unchanged": progress.unchanged, "failed": progress.failed}
 
     async def discard(self, work: Work) -> None:
         """Remove what a cancelled job was given; what it stored stays."""
-        await asyncio.to_thread(self._runtime.inputs.remove, IngestParams(**work.params).input)
+        await asyncio.to_thread(self._inputs.remove, IngestParams(**work.params).input)
 
-    async def _run(self, work: Work, params: IngestParams, source: Source, progress: Progress) -> Progress:
-        settings = self._runtime.settings
+    async def _run(
+        self, work: Work, params: IngestParams, source: IngestSource, progress: Progress
+    ) -> Progress:
+        settings = self._settings
         batches = Batches(
             source,
-            progress.place,
+            progress.position,
             # At most half of what may wait for an encoder: requests must find room.
             max_items=max(1, min(settings.max_batch, settings.queue_items // (2 * AHEAD))),
             collection=params.collection,
             metadata=params.metadata,
         )
-        flights: deque[tuple[Batch, asyncio.Task[Accounted]]] = deque()
+        under_way: deque[tuple[Batch, asyncio.Task[Accounted]]] = deque()
         faults: list[Fault] = []
         reported = time.monotonic()
         batch = await asyncio.to_thread(batches.next)
         try:
-            while batch is not None or flights:
-                in_the_way = batch is None or len(flights) == AHEAD
+            while batch is not None or under_way:
+                in_the_way = batch is None or len(under_way) == AHEAD
                 if not in_the_way and batch is not None:
-                    in_the_way = any(batch.keys & each.keys for each, _ in flights)
+                    in_the_way = any(batch.keys & each.keys for each, _ in under_way)
                 if batch is not None and not in_the_way:
-                    flights.append((batch, asyncio.create_task(self._ingest(work, batch))))
+                    under_way.append((batch, asyncio.create_task(self._ingest(work, batch))))
                     batch = await asyncio.to_thread(batches.next)
                     continue
-                first, flight = flights[0]
-                accounted = await flight
-                flights.popleft()
+                first, ingesting = under_way[0]
+                accounted = await ingesting
+                under_way.popleft()
                 faults += accounted.faults
                 progress = Progress(
                     progress.stored + accounted.stored,
@@ -138,14 +140,14 @@ class IngestJob:
                     first.after,
                 )
                 due = time.monotonic() - reported > REPORT_SECONDS
-                if due or work.interrupted or not (flights or batch):
+                if due or work.interrupted or not (under_way or batch):
                     found, faults = faults, []
                     await work.report(done=progress.done, faults=found, checkpoint=asdict(progress))
                     reported = time.monotonic()
         finally:
-            for _, flight in flights:
-                flight.cancel()
-            await asyncio.gather(*(flight for _, flight in flights), return_exceptions=True)
+            for _, ingesting in under_way:
+                ingesting.cancel()
+            await asyncio.gather(*(ingesting for _, ingesting in under_way), return_exceptions=True)
         return progress
 
     async def _ingest(self, work: Work, batch: Batch) -> Accounted:
@@ -164,44 +166,40 @@ class IngestJob:
                 if isinstance(outcome, IsthmusError)
             ]
             if len(failed) < len(fresh):
-                entries = [each.entry for each in fresh]
-                await self._patiently(work, partial(self._store, collection, entries, outcomes))
+                inputs = [each.input for each in fresh]
+                await self._patiently(work, partial(self._store, collection, inputs, outcomes))
             faults += failed
             stored += len(fresh) - len(failed)
         return Accounted(stored, len(batch.items) + len(batch.faults) - stored - len(faults), faults)
 
     async def _known(self, collection: str, items: list[Loaded]) -> dict[str, StoredPoint]:
-        index = self._runtime.index
         ids = [each.key[1] for each in items]
+        get = partial(self._pipeline.index.get, collection, ids)
         async with self._index_calls:
-            found = await self._runtime.call_index(RequestContext(), partial(index.get, collection, ids))
+            found = await self._pipeline.call_index(Timings(), get)
         return {point.id: point for point in found}
 
     def _is_current(self, item: Loaded, point: StoredPoint | None) -> bool:
         """Whether a stored point is this item, embedded by what is in use."""
-        if point is None or point.payload.get("connector") != self._runtime.space.connector_version:
+        if point is None or point.payload.get("connector") != self._pipeline.space.connector_version:
             return False
-        media = item.entry.item
-        wanted = media.modality if isinstance(media, MediaInput) else None
         return (
-            point.payload.get("sha256") == item.sha256
-            and point.payload.get("metadata") == item.entry.metadata
-            and wanted in (None, point.modality)
+            point.payload.get("sha256") == item.media.sha256()
+            and point.payload.get("metadata") == item.input.metadata
+            and item.media.modality in (None, point.modality)
         )
 
     async def _embed(self, items: list[Loaded]) -> list[Outcome]:
-        inputs = [each.entry.item for each in items]
-        outcomes = await embed_inputs(self._runtime, RequestContext(), inputs, NO_DEADLINE) if inputs else []
+        media = [each.media for each in items]
+        outcomes = await self._pipeline.embed(Timings(), media, NO_DEADLINE) if media else []
         for outcome in outcomes:
             if isinstance(outcome, Unavailable):
                 raise outcome
         return outcomes
 
-    async def _store(self, collection: str, entries: list[Entry], outcomes: list[Outcome]) -> None:
+    async def _store(self, collection: str, inputs: list[EmbedInput], outcomes: list[Outcome]) -> None:
         async with self._index_calls:
-            writing = asyncio.ensure_future(
-                store(self._runtime, RequestContext(), collection, entries, outcomes)
-            )
+            writing = asyncio.ensure_future(self._pipeline.store(Timings(), collection, inputs, outcomes))
             try:
                 await asyncio.shield(writing)
             except asyncio.CancelledError:

@@ -3,8 +3,8 @@
     {"path": "birds/robin.jpg", "id": "robin", "metadata": {"album": "garden"}}
     {"text": "a robin sings", "collection": "notes"}
 
-Holds `ManifestLine`, what a line may say, and `read_items`, which gives the lines from any `Place` on, with
-what is wrong with those that are none.
+Holds `ManifestLine`, what a line may say, and `read_items`, which gives the lines from any `Position` on,
+with what is wrong with those that are none.
 """
 
 import json
@@ -15,10 +15,10 @@ from typing import Annotated
 
 from pydantic import Field, ValidationError, model_validator
 
-from connectors.modality import Modality
-from service.bodies import Body, Collection, Metadata, PointId
-from service.error_handlers import describe
 from service.errors import InvalidRequest
+from service.schemas.fields import Collection, Metadata, ModalityName, PointId
+from service.schemas.requests import Body
+from service.schemas.validation import describe
 
 LINE_BYTES = 1024 * 1024
 """Longest line."""
@@ -34,7 +34,7 @@ class ManifestLine(Body):
     text: str | None = None
     id: PointId | None = None
     metadata: Metadata | None = None
-    modality: Modality | None = None
+    modality: ModalityName | None = None
     collection: Collection | None = None
     name: Named | None = None
 
@@ -48,7 +48,7 @@ class ManifestLine(Body):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Position:
     """A place between two lines: how many bytes and how many lines are before it."""
 
     offset: int = 0
@@ -61,10 +61,10 @@ class Item:
 
     name: str
     line: ManifestLine | InvalidRequest
-    after: Place
+    after: Position
 
 
-def read_items(manifest: Path, start: Place) -> Iterator[Item]:
+def read_items(manifest: Path, start: Position) -> Iterator[Item]:
     """The items of a manifest from a place on; blank lines are passed over."""
     for content, after in _lines(manifest, start):
         name = f"line {after.line}"
@@ -82,7 +82,7 @@ def read_items(manifest: Path, start: Place) -> Iterator[Item]:
 
 def count_items(manifest: Path) -> int:
     """How many items `read_items` gives."""
-    return sum(1 for _ in _lines(manifest, Place()))
+    return sum(1 for _ in _lines(manifest, Position()))
 
 
 def write_paths(paths: Iterable[str], manifest: Path) -> None:
@@ -92,7 +92,7 @@ def write_paths(paths: Iterable[str], manifest: Path) -> None:
             file.write(json.dumps({"path": path}) + "\n")
 
 
-def _lines(manifest: Path, start: Place) -> Iterator[tuple[bytes | None, Place]]:
+def _lines(manifest: Path, start: Position) -> Iterator[tuple[bytes | None, Position]]:
     """Every line that is not blank, None for one too long, and the place after it."""
     with manifest.open("rb") as file:
         file.seek(start.offset)
@@ -105,4 +105,4 @@ def _lines(manifest: Path, start: Place) -> Iterator[tuple[bytes | None, Place]]
                 while line and not line.endswith(b"\n"):
                     line = file.readline(LINE_BYTES)
             if content != b"":
-                yield content, Place(file.tell(), number)
+                yield content, Position(file.tell(), number)

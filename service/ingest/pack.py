@@ -16,7 +16,7 @@ from connectors.errors import IsthmusError
 from service.errors import InvalidRequest
 from service.ingest.files import Files, FolderFiles
 from service.ingest.inputs import MANIFEST
-from service.ingest.manifest import Item, ManifestLine, Place, read_items
+from service.ingest.manifest import Item, ManifestLine, Position, read_items
 from service.jobs.record import Fault
 from service.settings import MIB
 
@@ -39,8 +39,8 @@ def items_of(path: Path) -> tuple[Iterable[Item], Files]:
     """The items of a folder, or of the manifest at `path`, and the files they name."""
     if path.is_dir():
         files = FolderFiles(path, path)
-        return (Item(name, ManifestLine(path=name), Place()) for name in files.names()), files
-    return read_items(path, Place()), FolderFiles(path.parent, Path("/"))
+        return (Item(name, ManifestLine(path=name), Position()) for name in files.names()), files
+    return read_items(path, Position()), FolderFiles(path.parent, Path("/"))
 
 
 def pack(

@@ -1,7 +1,7 @@
-"""What one ingest job reads: its manifest and the files that the manifest names.
+"""The source of an ingest job: its manifest and the files that the manifest names.
 
-Holds `Source`. A folder or an archive without a manifest gets one, written before the first item is read: the
-job then goes through the same items in the same order however often it is interrupted.
+Holds `IngestSource`. A folder or an archive without a manifest gets one, written before the first item is
+read: the job then goes through the same items in the same order however often it is interrupted.
 """
 
 import shutil
@@ -12,17 +12,16 @@ from typing import Self
 from service.errors import InvalidRequest
 from service.ingest.archive import open_archive
 from service.ingest.files import Files, FolderFiles, NoFiles, allowed_path
-from service.ingest.inputs import ARCHIVE, INFLATED, MANIFEST
+from service.ingest.inputs import ARCHIVE, INFLATED, MANIFEST, SourceKind
 from service.ingest.limits import ArchiveLimits
-from service.ingest.manifest import Item, Place, count_items, read_items, write_paths
-from service.ingest.params import SourceKind
+from service.ingest.manifest import Item, Position, count_items, read_items, write_paths
 from service.settings import Settings
 
 LOOKED_AT = 100
 """Lines of a manifest of which one must be an item, or it is none."""
 
 
-class Source:
+class IngestSource:
     """A job's items; `folder` is its input's. For one thread at a time; close it when done.
 
     `path` is where a folder, an archive or a manifest lies on this machine, None for what was uploaded.
@@ -67,7 +66,7 @@ class Source:
         if self._kind == "manifest":
             self._take_manifest()
             first: Item | None = None
-            for item, _ in zip(read_items(self._manifest, Place()), range(LOOKED_AT), strict=False):
+            for item, _ in zip(read_items(self._manifest, Position()), range(LOOKED_AT), strict=False):
                 if not isinstance(item.line, InvalidRequest):
                     return
                 first = first or item
@@ -88,7 +87,7 @@ class Source:
             staging.replace(self._manifest)
         return count_items(self._manifest)
 
-    def items(self, start: Place) -> Iterator[Item]:
+    def items(self, start: Position) -> Iterator[Item]:
         """The items from a place on."""
         return read_items(self._manifest, start)
 

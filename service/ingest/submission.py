@@ -1,6 +1,6 @@
-"""Taking an ingest job in: what was sent is checked, kept, and made into a job, in this order.
+"""Submitting an ingest job: what was sent is checked, kept, and made into a job, in this order.
 
-Holds `Asked`, what a request says, and `submit`. Until the job is on the disk nothing of it remains after a
+Holds `IngestRequest` and `submit`. Until the job is on the disk nothing of it remains after a
 crash; from then on everything it needs does.
 """
 
@@ -13,19 +13,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from service.ingest.inputs import ARCHIVE, MANIFEST
-from service.ingest.params import IngestParams, SourceKind
-from service.ingest.source import Source
+from service.ingest.inputs import ARCHIVE, MANIFEST, IngestInputs, IngestParams, SourceKind
+from service.ingest.source import IngestSource
 from service.jobs.record import JobRecord
-from service.runtime import Runtime
-from service.settings import MIB
+from service.jobs.runner import JobRunner
+from service.settings import MIB, Settings
 
 NAMESPACE = uuid.UUID("0f0c8b6e-53bb-5d0a-9a52-0c2f4f0f5b57")
 """Names the input of a job that came with an Idempotency-Key: the same key, the same name."""
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class IngestRequest:
     """What is to be ingested: a path on this machine, or an upload and its file name."""
 
     source: SourceKind
@@ -36,15 +35,21 @@ class Asked:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
-async def submit(runtime: Runtime, asked: Asked, idempotency_key: str | None) -> JobRecord:
+async def submit(
+    jobs: JobRunner,
+    inputs: IngestInputs,
+    settings: Settings,
+    asked: IngestRequest,
+    idempotency_key: str | None,
+) -> JobRecord:
     """The job for what is asked; it is durable on return.
 
     The same key and the same request give the same job. Raises `JobConflict` for the same key with another
-    request, and what `Source` raises for what cannot be ingested.
+    request, and what `IngestSource` raises for what cannot be ingested.
     """
-    staged = runtime.scratch / uuid.uuid4().hex
+    staged = settings.data_dir / "scratch" / uuid.uuid4().hex
     try:
-        sha256 = await asyncio.to_thread(_stage, asked, staged, runtime)
+        sha256 = await asyncio.to_thread(_stage, asked, staged, settings)
         unique = uuid.uuid5(NAMESPACE, idempotency_key) if idempotency_key else uuid.uuid4()
         params = IngestParams(
             asked.source,
@@ -55,18 +60,17 @@ async def submit(runtime: Runtime, asked: Asked, idempotency_key: str | None) ->
             asked.metadata,
             unique.hex,
         )
-        async with runtime.inputs.taking:
-            jobs = [job for job in runtime.jobs.all() if job.kind == "ingest"]
-            known = any(job.idempotency_key == idempotency_key for job in jobs if idempotency_key)
-            if not known:
-                needed = {job.params["input"] for job in jobs if job.state not in ("done", "cancelled")}
-                await asyncio.to_thread(runtime.inputs.take, params.input, staged, needed)
-            return await runtime.jobs.submit("ingest", params.as_json(), idempotency_key)
+        async with inputs.taking:
+            known = [job for job in jobs.all() if job.kind == "ingest"]
+            if not any(job.idempotency_key == idempotency_key for job in known if idempotency_key):
+                needed = {job.params["input"] for job in known if job.state not in ("done", "cancelled")}
+                await asyncio.to_thread(inputs.take, params.input, staged, needed)
+            return await jobs.submit("ingest", params.as_json(), idempotency_key)
     finally:
         await asyncio.to_thread(shutil.rmtree, staged, ignore_errors=True)
 
 
-def _stage(asked: Asked, staged: Path, runtime: Runtime) -> str | None:
+def _stage(asked: IngestRequest, staged: Path, settings: Settings) -> str | None:
     """Write an upload to the new folder `staged`, and check what is asked; gives the upload's sha256."""
     staged.mkdir(parents=True)
     sha256 = None
@@ -78,6 +82,6 @@ def _stage(asked: Asked, staged: Path, runtime: Runtime) -> str | None:
                 digest.update(chunk)
                 file.write(chunk)
         sha256 = digest.hexdigest()
-    with Source(asked.source, asked.path, staged, runtime.settings) as source:
+    with IngestSource(asked.source, asked.path, staged, settings) as source:
         source.check()
     return sha256

@@ -16,7 +16,7 @@ HEADER_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
+class _Member:
     start: int
     size: int
     is_file: bool
@@ -29,7 +29,7 @@ class TarFiles:
     """
 
     def __init__(self, path: Path, limits: ArchiveLimits) -> None:
-        self._entries: dict[str, _Entry] = {}
+        self._entries: dict[str, _Member] = {}
         self._file = path.open("rb")
         try:
             self._list(limits, path.stat().st_size)
@@ -77,7 +77,7 @@ class TarFiles:
                 if not member.isdir():
                     name = member.name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
                     is_file = member.isreg() and not member.issparse()
-                    self._entries[name] = _Entry(member.offset_data, member.size, is_file)
+                    self._entries[name] = _Member(member.offset_data, member.size, is_file)
             self._file.seek(archive.offset)
             if self._file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
                 raise tarfile.ReadError("what follows its last entry is not an archive's end")

@@ -1,6 +1,6 @@
-"""What is known of a job: what was asked, how far it is, what went wrong, and what is to happen to it.
+"""The record of a job: what was asked, how far it is, what went wrong, and what is to happen to it.
 
-Holds `JobRecord` and its JSON form, which is what the disk keeps and what `service.jobs.store` reads back.
+Holds `JobRecord`, its JSON form, which `service.jobs.store` keeps and reads back, and its reply.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ FORMAT = "isthmus.job/1"
 
 JobState = Literal["queued", "running", "paused", "done", "failed", "cancelled"]
 ENDED: frozenset[JobState] = frozenset({"done", "failed", "cancelled"})
-Asked = Literal["pause", "cancel"]
+RequestedAction = Literal["pause", "cancel"]
 
 MAX_FAULTS = 1000
 """Items whose errors a job keeps; the others are counted."""
@@ -49,7 +49,7 @@ class JobRecord:
     unit: str
     created: str
     state: JobState = "queued"
-    asked: Asked | None = None
+    asked: RequestedAction | None = None
     started: str | None = None
     ended: str | None = None
     done: int = 0
@@ -88,3 +88,29 @@ def record_from_json(content: Mapping[str, Any]) -> JobRecord:
 def now() -> str:
     """The moment it is, as records write it."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def job_reply(record: JobRecord, rate: float | None) -> dict[str, Any]:
+    """Return a `JobReply`. `rate` is in units a second, None for a job that does not run."""
+    left = None if record.total is None else max(0, record.total - record.done)
+    return {
+        "id": record.id,
+        "kind": record.kind,
+        "state": record.state,
+        "asked": record.asked,
+        "params": dict(record.params),
+        "created": record.created,
+        "started": record.started,
+        "ended": record.ended,
+        "progress": {
+            "done": record.done,
+            "total": record.total,
+            "unit": record.unit,
+            "rate": None if rate is None else round(rate, 1),
+            "eta_seconds": round(left / rate, 1) if rate and left is not None else None,
+        },
+        "error_count": record.fault_count,
+        "errors": [{"item": each.item, "code": each.code, "message": each.message} for each in record.faults],
+        "failure": None if record.failure is None else dict(record.failure),
+        "result": None if record.result is None else dict(record.result),
+    }

@@ -13,11 +13,11 @@ from dataclasses import replace
 from typing import Any
 
 from connectors.errors import IsthmusError
-from service.errors import NotFound
-from service.jobs.errors import JobConflict
-from service.jobs.record import Asked, JobRecord, now
+from service.errors import JobConflict, NotFound
+from service.jobs.record import JobRecord, RequestedAction, now
 from service.jobs.store import JobStore
 from service.jobs.work import Interrupted, JobKind, Work
+from service.metrics import Metrics
 
 log = logging.getLogger("isthmus.jobs")
 
@@ -104,6 +104,16 @@ class JobRunner:
         work = self._running.get(job_id)
         return None if work is None else work.rate()
 
+    def measure(self, metrics: Metrics) -> None:
+        """Bring the gauges of jobs up to date."""
+        for gauge in (metrics.jobs, metrics.job_done, metrics.job_total):
+            gauge.clear()
+        for job in self._store.all():
+            metrics.jobs.labels(job.kind, job.state).inc()
+            if not job.has_ended:
+                metrics.job_done.labels(job.kind).inc(job.done)
+                metrics.job_total.labels(job.kind).inc(job.total or 0)
+
     async def pause(self, job_id: str) -> JobRecord:
         """Let a job rest until `resume`. One that runs stops at its next report."""
         return await self._ask(self.get(job_id), "pause")
@@ -140,7 +150,7 @@ class JobRunner:
             await self._ended.wait_for(lambda: self.get(job_id).has_ended)
         return self.get(job_id)
 
-    async def _ask(self, record: JobRecord, asked: Asked) -> JobRecord:
+    async def _ask(self, record: JobRecord, asked: RequestedAction) -> JobRecord:
         if record.has_ended and not (record.state == "failed" and asked == "cancel"):
             raise JobConflict(f"job {record.id} is {record.state} already")
         if record.asked == "cancel":

@@ -4,12 +4,11 @@ After a crash each job is as it was last kept. Given a record it keeps it; it gi
 """
 
 import json
-import os
 import threading
 from pathlib import Path
 
 from connectors.errors import IntegrityError
-from service.index.catalogue import sync_folder
+from service.durable import sync_folder, write_json
 from service.jobs.record import JobRecord, record_from_json
 
 KEPT_ENDED = 200
@@ -51,15 +50,9 @@ class JobStore:
             with self._lock:
                 record = self._records[job_id]
                 ended = [each.id for each in self._records.values() if each.has_ended]
-            staging = self._folder / f"{record.id}.new"
-            with staging.open("w", encoding="utf-8") as file:
-                json.dump(record.to_json(), file)
-                file.flush()
-                os.fsync(file.fileno())
-            staging.replace(self._folder / f"{record.id}.json")
             for each in ended[: max(0, len(ended) - KEPT_ENDED)]:
                 self._remove(each)
-            sync_folder(self._folder)
+            write_json(self._folder / f"{record.id}.json", record.to_json())
 
     def forget(self, job_id: str) -> None:
         """Remove a job's record."""

@@ -7,7 +7,7 @@ import numpy as np
 
 from connectors.modality import Modality
 from service.index.protocol import Hit, StoredPoint
-from service.ranking import Ranked
+from service.search.scoring import Ranked
 
 
 def hit(

@@ -20,11 +20,11 @@ def test_files_and_texts_are_stored_found_and_fetched(client: Client, tmp_path: 
     (tmp_path / "b.wav").write_bytes(wav(210))
     files = [tmp_path / "a.jpg", tmp_path / "b.wav"]
     items = client.embed(files, ["c"], ids=["a/1", None, "c"], metadata={"by": "client"}, collection="client")
-    assert [item["modality"] for item in items] == ["image", "audio", "text"]
+    assert [item.modality for item in items] == ["image", "audio", "text"]
     hit = client.search([files[0]], collection="client", limit=1)[0]
-    assert (hit["id"], hit["metadata"]) == ("a/1", {"by": "client"})
-    assert client.search(query=[{"id": "c"}], collection="client")[0]["id"] == "c"
-    assert client.point("a/1", "client")["name"] == "a.jpg"
+    assert (hit.id, hit.metadata) == ("a/1", {"by": "client"})
+    assert client.search(query=[{"id": "c"}], collection="client")[0].id == "c"
+    assert client.point("a/1", "client").name == "a.jpg"
     assert client.media("a/1", "client") == jpeg(21)
     client.delete("a/1", "client")
     with pytest.raises(RequestFailed, match="no point") as failed:
@@ -34,7 +34,7 @@ def test_files_and_texts_are_stored_found_and_fetched(client: Client, tmp_path: 
 
 def test_labels_are_ranked(client: Client) -> None:
     assert client.ready()
-    assert client.classify({"text": "rain"}, ["a dog", "rain"])[0]["label"] == "rain"
+    assert client.classify({"text": "rain"}, ["a dog", "rain"])[0].label == "rain"
 
 
 def test_a_refusal_says_why(client: Client, tmp_path: Path) -> None:

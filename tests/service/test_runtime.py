@@ -8,7 +8,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from service.app import create_app
+from service.http.app import create_app
 from service.runtime import Runtime
 from service.settings import Settings
 
@@ -63,7 +63,7 @@ def test_while_it_drains_nothing_is_begun_and_nobody_is_told_to_wait_for_room(ap
         await runtime.load()
         path, body = EMBED
         assert (await api.post(path, json=body)).status_code == 200
-        with runtime.engine.admission.enter([("clip", 1)] * 4, 60.0):
+        with runtime.pipeline.engine.admission.enter([("clip", 1)] * 4, 60.0):
             assert (await api.post(path, json=body)).status_code == 429
             runtime.drain()
             await assert_unavailable(api, "draining")

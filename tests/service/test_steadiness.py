@@ -16,7 +16,7 @@ from server_process import PATIENCE, ServerProcess, StartServer, wait_until
 from tiny_encoders import GATES, Gate
 from vector_tolerance import assert_same_vectors
 
-from service.server import serve
+from service.http.server import serve
 from service.settings import Settings
 
 QUEUE_ITEMS = 600

@@ -168,11 +168,11 @@ def optimise_eagerly() -> None:
     from functools import partial
 
     from service.index import opening
-    from service.index.shard_optimizer import OptimizerSettings
-    from service.index.shard_process import GraphSettings
+    from service.index.edge.optimizer import OptimizerSettings
+    from service.index.edge.shard_process import GraphSettings
 
-    opening.EdgeEngine = partial(
-        opening.EdgeEngine,
+    opening.EdgeBackend = partial(
+        opening.EdgeBackend,
         optimizer=OptimizerSettings(after=40, idle_seconds=0.0, tick_seconds=0.05, fraction=0.0),
         graph=GraphSettings(m=8, ef_construct=64, threads=1, scan_below_kb=20),
     )

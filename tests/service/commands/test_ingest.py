@@ -13,10 +13,10 @@ from typer.testing import CliRunner
 
 from connectors.errors import ConfigError, MissingFiles
 from service.commands.ingest import app
-from service.index.edge_engine import EdgeEngine
+from service.index.edge.backend import EdgeBackend
 from service.index.protocol import Layout
 from service.index.vector_index import VectorIndex
-from service.media_store import MediaStore
+from service.media.store import MediaStore
 
 LAYOUT = Layout(tiny_encoders.DIMS["clip"], tiny_encoders.DIMS, "")
 FILES = {"photo.jpg": jpeg(1), "deep/sound.wav": wav(), "deep/note.txt": b"a note", "bad.png": b"?"}
@@ -54,7 +54,7 @@ def test_a_folder_is_ingested_without_a_server(tiny_bundle: Path, folder: Path, 
     status, said = run(folder, *options)
     assert "0 stored, 3 were there already, 1 failed" in said
     media = MediaStore.open(tmp_path / "data" / "media")
-    with VectorIndex(EdgeEngine(tmp_path / "data" / "index"), LAYOUT) as index:
+    with VectorIndex(EdgeBackend(tmp_path / "data" / "index"), LAYOUT) as index:
         points = index.scroll("default")[0]
         assert {point.payload["name"]: media.read(point.payload["media"]) for point in points} == {
             name: data for name, data in FILES.items() if name != "bad.png"

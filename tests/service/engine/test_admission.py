@@ -1,8 +1,8 @@
-"""A full lane turns requests away whole, says when to come back, and leaves the other lanes alone."""
+"""A full queue turns requests away whole, says when to come back, and leaves the other queues alone."""
 
 import pytest
 
-from service.engine.admission import SMALL, Admission, Room
+from service.engine.admission import SMALL, Admission, Reservation
 from service.errors import Overloaded
 
 FOREVER = 1e9
@@ -18,13 +18,13 @@ class Clock:
         return self.now
 
 
-def embed(room: Room, clock: Clock, items: range, batch: int, each: float) -> None:
+def embed(reservation: Reservation, clock: Clock, items: range, batch: int, each: float) -> None:
     """Have items leave as an encoder lets them: a batch at a time, after the seconds that each of it took."""
     for start in items[::batch]:
         leaving = range(start, min(start + batch, items.stop))
         clock.now += len(leaving) * each
         for index in leaving:
-            room.leave(index, done=True)
+            reservation.leave(index, done=True)
 
 
 def test_items_are_bounded() -> None:
@@ -47,7 +47,7 @@ def test_a_request_is_taken_whole_or_not_at_all() -> None:
     admission.enter([("clip", 1)] * 4, FOREVER)
     with pytest.raises(Overloaded):
         admission.enter([("clap", 1), ("clip", 1)], FOREVER)
-    assert admission.lanes["clap"].items == 0
+    assert admission.queues["clap"].items == 0
 
 
 def test_an_empty_lane_takes_any_request() -> None:
@@ -74,17 +74,17 @@ def test_the_largest_request_is_let_in_beside_a_trickle_of_small_ones() -> None:
     admission = Admission(max_items=2048, max_bytes=100_000, clock=clock)
     rooms = [admission.enter([("clip", 1)], FOREVER) for _ in range(2048)]
     clock.now += 2.0
-    for room in rooms[:200]:
-        room.leave(0, done=True)
+    for reservation in rooms[:200]:
+        reservation.leave(0, done=True)
     with pytest.raises(Overloaded) as refusal:
         admission.enter([("clip", 1)] * 2048, FOREVER)
     assert refusal.value.retry_after == 9  # until 825 of 1,848 are done, a hundred a second
-    for room in rooms[200:1025]:
-        room.leave(0, done=True)
+    for reservation in rooms[200:1025]:
+        reservation.leave(0, done=True)
     admission.enter([("clip", 1)] * 2048, FOREVER)
 
 
-def test_lanes_do_not_fill_each_other() -> None:
+def test_queues_do_not_fill_each_other() -> None:
     admission = Admission(max_items=4, max_bytes=1000)
     admission.enter([("clip", 1)] * 4, FOREVER)
     admission.enter([("clap", 1)] * 4, FOREVER)
@@ -92,8 +92,8 @@ def test_lanes_do_not_fill_each_other() -> None:
 
 def test_what_left_makes_room() -> None:
     admission = Admission(max_items=1, max_bytes=1000)
-    room = admission.enter([("clip", 1)], FOREVER)
-    room.leave(0, done=True)
+    reservation = admission.enter([("clip", 1)], FOREVER)
+    reservation.leave(0, done=True)
     admission.enter([("clip", 1)], FOREVER)
 
 
@@ -101,8 +101,8 @@ def test_what_left_makes_room() -> None:
 def test_the_pace_is_that_of_the_encoder_however_large_its_batches(batch: int) -> None:
     clock = Clock()
     admission = Admission(max_items=10_000, max_bytes=100_000, clock=clock)
-    room = admission.enter([("clip", 1)] * 2024, FOREVER)
-    embed(room, clock, range(1024), batch, each=0.004)
+    reservation = admission.enter([("clip", 1)] * 2024, FOREVER)
+    embed(reservation, clock, range(1024), batch, each=0.004)
     with pytest.raises(Overloaded):
         admission.enter([("clip", 1)], seconds_left=3.9)  # 1,000 wait
     admission.enter([("clip", 1)], seconds_left=4.1)
@@ -111,10 +111,10 @@ def test_the_pace_is_that_of_the_encoder_however_large_its_batches(batch: int) -
 def test_the_pace_follows_an_encoder_that_slows_down() -> None:
     clock = Clock()
     admission = Admission(max_items=10_000, max_bytes=100_000, clock=clock)
-    room = admission.enter([("clip", 1)] * 3000, FOREVER)
-    embed(room, clock, range(1280), 32, each=0.004)
-    embed(room, clock, range(1280, 2240), 32, each=0.04)
-    assert 0.03 < admission.lanes["clip"].leaving.seconds < 0.041
+    reservation = admission.enter([("clip", 1)] * 3000, FOREVER)
+    embed(reservation, clock, range(1280), 32, each=0.004)
+    embed(reservation, clock, range(1280, 2240), 32, each=0.04)
+    assert 0.03 < admission.queues["clip"].leaving.seconds < 0.041
 
 
 def test_one_slow_file_does_not_refuse_those_that_come_later() -> None:
@@ -166,8 +166,8 @@ def test_known_items_that_leave_at_once_hide_no_slow_encoder_and_are_not_taken_f
 def test_even_very_slow_items_have_a_pace() -> None:
     clock = Clock()
     admission = Admission(max_items=100, max_bytes=1000, clock=clock)
-    room = admission.enter([("ulip", 1)] * 20, FOREVER)
-    embed(room, clock, range(3), 1, each=30.0)
+    reservation = admission.enter([("ulip", 1)] * 20, FOREVER)
+    embed(reservation, clock, range(3), 1, each=30.0)
     with pytest.raises(Overloaded):
         admission.enter([("ulip", 1)], seconds_left=60.0)
 
@@ -175,19 +175,19 @@ def test_even_very_slow_items_have_a_pace() -> None:
 def test_what_was_given_up_tells_nothing_of_the_pace() -> None:
     clock = Clock()
     admission = Admission(max_items=100, max_bytes=1000, clock=clock)
-    room = admission.enter([("clip", 1)] * 50, FOREVER)
-    embed(room, clock, range(4), 1, each=0.5)
-    pace = admission.lanes["clip"].leaving.seconds
-    with room:
+    reservation = admission.enter([("clip", 1)] * 50, FOREVER)
+    embed(reservation, clock, range(4), 1, each=0.5)
+    rate = admission.queues["clip"].leaving.seconds
+    with reservation:
         pass
-    assert admission.lanes["clip"].leaving.seconds == pace
+    assert admission.queues["clip"].leaving.seconds == rate
 
 
 def test_the_wait_follows_from_the_measured_pace() -> None:
     clock = Clock()
     admission = Admission(max_items=20, max_bytes=1000, clock=clock)
-    room = admission.enter([("clip", 1)] * 24, FOREVER)
-    embed(room, clock, range(4), 4, each=0.5)
+    reservation = admission.enter([("clip", 1)] * 24, FOREVER)
+    embed(reservation, clock, range(4), 4, each=0.5)
     with pytest.raises(Overloaded) as refusal:
         admission.enter([("clip", 1)] * 10, FOREVER)
     assert refusal.value.retry_after == 5
@@ -196,8 +196,8 @@ def test_the_wait_follows_from_the_measured_pace() -> None:
 def test_what_cannot_be_done_by_its_deadline_is_refused_now() -> None:
     clock = Clock()
     admission = Admission(max_items=100, max_bytes=1000, clock=clock)
-    room = admission.enter([("clip", 1)] * 24, FOREVER)
-    embed(room, clock, range(4), 4, each=0.5)
+    reservation = admission.enter([("clip", 1)] * 24, FOREVER)
+    embed(reservation, clock, range(4), 4, each=0.5)
     with pytest.raises(Overloaded):
         admission.enter([("clip", 1)], seconds_left=5.0)
     admission.enter([("clip", 1)], seconds_left=11.0)
@@ -213,8 +213,8 @@ def test_a_lane_is_full_by_bytes_and_by_time_as_by_items() -> None:
 
     clock = Clock()
     admission = Admission(max_items=100, max_bytes=1000, clock=clock)
-    room = admission.enter([("clap", 1)] * 24, FOREVER)
-    embed(room, clock, range(4), 4, each=0.5)
+    reservation = admission.enter([("clap", 1)] * 24, FOREVER)
+    embed(reservation, clock, range(4), 4, each=0.5)
     assert not admission.full(seconds_left=11.0)
     assert admission.full(seconds_left=10.0)
     late = admission.refusal("clap", seconds_left=5.0)

@@ -8,25 +8,27 @@ import torch
 
 from connectors.encoder import Prepared
 from connectors.modality import Modality
-from service.engine.batch import Job, next_batch
+from service.engine.batch import QueuedItem, next_batch
 from service.engine.fair_queue import FairQueue
 
-MakeJob = Callable[..., Job]
+MakeJob = Callable[..., QueuedItem]
 
 
 @pytest.fixture
 def make_job() -> MakeJob:
     loop = asyncio.new_event_loop()
 
-    def make(modality: Modality = "text", length: int = 5, rows: int = 1) -> Job:
-        return Job(object(), Prepared(modality, torch.zeros(rows, 1), length), loop.create_future(), 0.0)
+    def make(modality: Modality = "text", length: int = 5, rows: int = 1) -> QueuedItem:
+        return QueuedItem(
+            object(), Prepared(modality, torch.zeros(rows, 1), length), loop.create_future(), 0.0
+        )
 
     yield make
     loop.close()
 
 
-def queue_of(*jobs: Job) -> FairQueue[Job]:
-    queue: FairQueue[Job] = FairQueue()
+def queue_of(*jobs: QueuedItem) -> FairQueue[QueuedItem]:
+    queue: FairQueue[QueuedItem] = FairQueue()
     for job in jobs:
         queue.push("flow", job)
     return queue

@@ -122,10 +122,10 @@ def test_a_fault_of_a_decoder_is_no_fault_of_the_file(processes: DecodeProcesses
 def test_idle_children_are_ended(processes: DecodeProcesses, monkeypatch: pytest.MonkeyPatch) -> None:
     processes.decode("point_cloud", obj(100), "shape.obj", LIMITS)
     (child,) = processes._all
-    processes.rest()
+    processes.end_idle()
     assert child.process.poll() is None
     monkeypatch.setattr("service.engine.decode_processes.IDLE_SECONDS", 0.0)
-    processes.rest()
+    processes.end_idle()
     assert child.process.poll() is not None
     assert not processes._all
 
@@ -148,7 +148,7 @@ def test_closing_ends_a_child_at_work_and_there_are_no_new_ones(processes: Decod
     assert len(failed) == 1
 
 
-def test_a_file_that_is_decoded_apart_keeps_no_decoder_from_the_others(tiny_bundle: Path) -> None:
+def test_a_file_that_is_decoded_out_of_process_keeps_no_decoder_from_the_others(tiny_bundle: Path) -> None:
     mesh, cloud = obj(150_000), b"\n".join(b"%d %d 0" % (i, i * i % 97) for i in range(100))
 
     async def run() -> None:
@@ -157,7 +157,7 @@ def test_a_file_that_is_decoded_apart_keeps_no_decoder_from_the_others(tiny_bund
         try:
             slow = asyncio.create_task(engine.embed([MediaInput(mesh, len(mesh), "shape.obj")], 60.0))
             async with asyncio.timeout(60):
-                while not engine._apart._all:
+                while not engine.preprocessor.processes.running:
                     await asyncio.sleep(0.001)
             (quick,) = await engine.embed([MediaInput(cloud, len(cloud), "a.xyz")], 60.0)
             assert isinstance(quick, Embedding)
@@ -169,7 +169,9 @@ def test_a_file_that_is_decoded_apart_keeps_no_decoder_from_the_others(tiny_bund
     asyncio.run(run())
 
 
-def test_the_engine_decodes_large_texts_apart_and_the_rest_here(tiny_bundle: Path, tmp_path: Path) -> None:
+def test_the_engine_decodes_large_texts_out_of_process_and_the_rest_here(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
     mesh, array = obj(3_000), tmp_path / "points.npy"
     np.save(array, np.random.default_rng(0).normal(size=(30_000, 3)).astype(np.float32))
 
@@ -177,12 +179,12 @@ def test_the_engine_decodes_large_texts_apart_and_the_rest_here(tiny_bundle: Pat
         engine = await Engine.start(load_bundle(tiny_bundle), Settings(), Metrics())
         try:
             here = await engine.embed([MediaInput(array.read_bytes(), array.stat().st_size, "a.npy")], 60.0)
-            none = len(engine._apart._all)
+            none = engine.preprocessor.processes.running
             apart = await engine.embed([MediaInput(mesh, len(mesh), "shape.obj")], 60.0)
-            assert (none, len(engine._apart._all)) == (0, 1)
+            assert (none, engine.preprocessor.processes.running) == (0, 1)
         finally:
             await engine.close()
-        assert not engine._apart._all
+        assert not engine.preprocessor.processes.running
         return [*here, *apart]
 
     found = asyncio.run(run())

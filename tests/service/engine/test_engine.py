@@ -87,7 +87,7 @@ def test_identical_content_is_embedded_once(space: UnifiedSpace) -> None:
     async def work(engine: Engine) -> tuple[list[Embedding | IsthmusError], int, Embedding | IsthmusError]:
         image = jpeg(3)
         together = await engine.embed([file(image) for _ in range(20)] + [file(jpeg(4))], 60.0)
-        lane = engine.admission.lanes["clip"]
+        lane = engine.admission.queues["clip"]
         assert lane.encoder.done <= 2 < lane.leaving.done, "copies leave, and never came to the encoder"
         assert not lane.encoding
         (again,) = await engine.embed([file(image)], 60.0)
@@ -144,7 +144,7 @@ def test_cancelled_items_leave_every_queue(space: UnifiedSpace, clip_gate: Gate)
             await until(lambda: engine.workers["clip"].depth)
             many.cancel()
             await asyncio.gather(many, return_exceptions=True)
-            held = engine.admission.lanes["clip"].items, engine.workers["clip"].depth
+            held = engine.admission.queues["clip"].items, engine.workers["clip"].depth
         assert isinstance((await engine.embed([text("next")], 60.0))[0], Embedding)
         return held
 
@@ -155,10 +155,10 @@ def test_items_cancelled_before_their_first_step_give_their_room_back(space: Uni
     async def work(engine: Engine) -> int:
         many = asyncio.create_task(engine.embed([text(f"text {i}") for i in range(8)], 60.0))
         await asyncio.sleep(0)  # it has made a task of each item, and none has run yet
-        assert engine.admission.lanes["clip"].items == 8
+        assert engine.admission.queues["clip"].items == 8
         many.cancel()
         await asyncio.gather(many, return_exceptions=True)
-        return engine.admission.lanes["clip"].items
+        return engine.admission.queues["clip"].items
 
     assert with_engine(space, work) == 0
 
@@ -167,7 +167,7 @@ def test_what_comes_past_its_deadline_is_not_begun(space: UnifiedSpace) -> None:
     async def work(engine: Engine) -> None:
         with pytest.raises(DeadlineExceeded):
             await engine.embed([text("late")], 0.0)
-        assert "clip" not in engine.admission.lanes
+        assert "clip" not in engine.admission.queues
 
     with_engine(space, work)
 
@@ -204,7 +204,7 @@ def test_too_much_at_once_is_refused(space: UnifiedSpace, clip_gate: Gate) -> No
         with clip_gate.closed():
             first = asyncio.create_task(engine.embed([text(f"text {i}") for i in range(4)], 60.0))
             await until(
-                lambda: "clip" in engine.admission.lanes and engine.admission.lanes["clip"].items == 4
+                lambda: "clip" in engine.admission.queues and engine.admission.queues["clip"].items == 4
             )
             with pytest.raises(Overloaded):
                 await engine.embed([text(f"more {i}") for i in range(4)], 60.0)
@@ -231,7 +231,7 @@ def test_what_is_shown_has_bounds_and_one_turn_beside_each_request(space: Unifie
                 assert all_embedded.wait(60)
 
         async def shown(number: int) -> None:
-            await engine.show("image", png, "shown.png", draw, 10, 60.0)
+            await engine.draw("image", png, "shown.png", draw, 10, 60.0)
             ended.append(f"shown {number}")
 
         async def embedded() -> None:
@@ -240,14 +240,19 @@ def test_what_is_shown_has_bounds_and_one_turn_beside_each_request(space: Unifie
             all_embedded.set()
 
         tasks = [asyncio.create_task(shown(number)) for number in range(20)]
-        await until(lambda: engine._showing.lanes and engine._showing.lanes["shown"].items == 20)
+        await until(
+            lambda: (
+                engine.preprocessor.display.queues
+                and engine.preprocessor.display.queues["display"].items == 20
+            )
+        )
         with pytest.raises(Overloaded):
-            await engine.show("image", png, "more.png", lambda image: None, 10, 60.0)
+            await engine.draw("image", png, "more.png", lambda image: None, 10, 60.0)
         tasks.append(asyncio.create_task(embedded()))
         await asyncio.sleep(0)
         gate.set()
         await asyncio.gather(*tasks)
-        assert not engine._showing.lanes["shown"].items
+        assert not engine.preprocessor.display.queues["display"].items
         return ended
 
     ended = with_engine(space, work, queue_items=20, decode_threads=1)
@@ -260,7 +265,7 @@ def test_what_nobody_waits_to_be_shown_leaves_its_queue(space: UnifiedSpace) -> 
         drawn = list[int]()
         tasks = [
             asyncio.create_task(
-                engine.show(
+                engine.draw(
                     "image", png, "a.png", lambda image, i=i: (gate.wait(60), drawn.append(i)), 1, 60.0
                 )
             )
@@ -270,7 +275,7 @@ def test_what_nobody_waits_to_be_shown_leaves_its_queue(space: UnifiedSpace) -> 
         for task in tasks[1:]:
             task.cancel()
         await asyncio.gather(*tasks[1:], return_exceptions=True)
-        held = engine._showing.lanes["shown"].items
+        held = engine.preprocessor.display.queues["display"].items
         gate.set()
         await tasks[0]
         assert drawn == [0]

@@ -14,11 +14,11 @@ from connectors.bundle import load_bundle, load_encoders
 from connectors.errors import IsthmusError
 from connectors.packed_linear import pack
 from service.engine.compute import shares
+from service.engine.cpu_slots import ALL_CORES, SlotGrant
 from service.engine.embedding import Embedding
 from service.engine.engine import Engine
-from service.engine.lanes import WHOLE, Grant
 from service.engine.media_input import MediaInput
-from service.engine.replicas import devices_meant, is_small, lanes_on_cpu
+from service.engine.replicas import devices_meant, is_small, slots_on_cpu
 from service.errors import EncoderFailed
 from service.metrics import Metrics
 from service.settings import Settings
@@ -79,24 +79,24 @@ def test_every_copy_gives_the_same_vectors(tiny_bundle: Path) -> None:
 
 
 @pytest.mark.parametrize("small", [True, False])
-def test_lanes_share_the_encoders_of_the_compact_bundle_and_what_waits(
+def test_slots_share_the_encoders_of_the_compact_bundle_and_what_waits(
     small: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not small:
         monkeypatch.setattr("service.engine.replicas.SMALL_PARAMETERS", 0)
-        monkeypatch.setattr("service.engine.lanes.LANE_ITEMS", 1)
+        monkeypatch.setattr("service.engine.cpu_slots.SLOT_ITEMS", 1)
     space, texts = load_bundle("compact"), [f"a dog and {i} cats" for i in range(400)]
     used = set[int]()
 
     async def work() -> list[Embedding | IsthmusError]:
         copies = [("cpu", dict(space.encoders))] * 2
         engine = await Engine.start(space, Settings(max_batch=32), Metrics(), copies)
-        grant = engine._lanes.run
+        grant = engine.cpu_slots.run
 
-        def run(function: Callable[[Grant], T], waiting: Callable[[], int], *, small: bool) -> T:
-            return grant(lambda given: used.add(given.lane) or function(given), waiting, small=small)
+        def run(function: Callable[[SlotGrant], T], waiting: Callable[[], int], *, small: bool) -> T:
+            return grant(lambda given: used.add(given.slot) or function(given), waiting, small=small)
 
-        engine._lanes.run = run
+        engine.cpu_slots.run = run
         try:
             alone = await engine.embed([text("a dog alone")], 60.0)
             return [*alone, *await engine.embed([text(each) for each in texts], 60.0)]
@@ -107,7 +107,7 @@ def test_lanes_share_the_encoders_of_the_compact_bundle_and_what_waits(
     for each, vector in zip(asyncio.run(work()), expected, strict=True):
         assert isinstance(each, Embedding)
         np.testing.assert_allclose(each.vectors.unified, vector, atol=1e-5)
-    assert used == ({0, 1, 2} if small else {WHOLE, 0, 1, 2})
+    assert used == ({0, 1, 2} if small else {ALL_CORES, 0, 1, 2})
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")  # as connectors/precision.py
@@ -120,11 +120,11 @@ def test_an_encoder_is_small_by_its_weights_however_they_are_kept() -> None:
     assert not is_small(wide)
 
 
-def test_there_is_a_lane_a_core_as_long_as_large_encoders_have_one_each() -> None:
+def test_there_is_a_slot_a_core_as_long_as_large_encoders_have_one_each() -> None:
     small = list(load_bundle("compact").encoders.values())
-    assert [lanes_on_cpu(small, cores) for cores in (1, 2, 64)] == [1, 2, 8]
+    assert [slots_on_cpu(small, cores) for cores in (1, 2, 64)] == [1, 2, 8]
     large = [*small, torch.nn.Linear(5_000, 5_000, device="meta")]
-    assert [lanes_on_cpu(large, cores) for cores in (1, 2, 8, 9)] == [1, 2, 8, 1]
+    assert [slots_on_cpu(large, cores) for cores in (1, 2, 8, 9)] == [1, 2, 8, 1]
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

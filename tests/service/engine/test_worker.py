@@ -13,7 +13,7 @@ from tiny_encoders import TinyEncoder
 
 from connectors.encoder import Encoder, Prepared
 from service.engine.compute import ComputeThread
-from service.engine.lanes import Lanes
+from service.engine.cpu_slots import CpuSlots
 from service.engine.replicas import OnCpu
 from service.engine.worker import EncoderWorker, Matrix
 
@@ -47,7 +47,7 @@ def worker_of(recorder: Recorder, compute: ComputeThread) -> EncoderWorker:
     return EncoderWorker(
         "tiny",
         recorder,
-        [OnCpu([TinyEncoder("clip")], Lanes([compute]), small=True)],
+        [OnCpu([TinyEncoder("clip")], CpuSlots([compute]), small=True)],
         max_rows=8,
         batch_seconds=PROMPT,
         observe=lambda encoder, modality, items, seconds: None,
@@ -134,7 +134,7 @@ def test_a_batch_is_filled_by_rows_whatever_the_number_of_items() -> None:
 
 
 def test_clients_who_come_back_at_once_end_up_in_one_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.engine.returns.WINDOW", PROMPT)
+    monkeypatch.setattr("service.engine.arrival_prediction.WINDOW", PROMPT)
     clients, rounds = 4, 16
 
     def encode(batch: Sequence[Prepared]) -> Result:

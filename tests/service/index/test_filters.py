@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from service.index.errors import InvalidFilter
+from service.errors import InvalidFilter
 from service.index.filters import MAX_CONDITIONS, MAX_DEPTH, MAX_TEXT, MAX_VALUES, parse_filter
 from service.index.identity import point_uuid
 

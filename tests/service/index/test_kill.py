@@ -108,7 +108,7 @@ class Ledger:
     def check_graph(self, folder: Path) -> None:
         """Optimised undisturbed, the graph, of which most may have been deleted, reaches every point."""
         with open_writers_index(folder) as index:
-            index.engine.optimize(index.engine.current()["birds"].name)
+            index.backend.optimize(index.backend.current()["birds"].name)
             assert index.stats("birds").indexed > 0.8 * len(self.there)
             found = {each: index.search("birds", vector_of(each), 1)[0].point.id for each in self.there}
             missed = [each for each, nearest in found.items() if each != nearest]

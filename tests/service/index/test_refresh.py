@@ -9,7 +9,7 @@ import pytest
 from vector_tolerance import assert_same_vectors
 
 from connectors.errors import ConfigError
-from service.index.errors import CollectionConflict
+from service.errors import CollectionConflict
 from service.index.protocol import Layout, Point
 from service.index.refresh import PAGE, Refresh, discard
 from service.index.vector_index import VectorIndex
@@ -57,7 +57,7 @@ def refresh(index: VectorIndex, layout: Layout, projection: Projection | None = 
     with Refresh(index, layout, projection or Projection(layout)) as whole:
         for _ in whole.steps():
             pass
-        whole.settle()
+        whole.finish_indexing()
         assert whole.switch()
         whole.drop_older()
     return whole
@@ -218,7 +218,7 @@ def test_going_back_brings_no_deleted_point_back_while_another_is_written(index:
         index.upsert("birds", [late], SECOND.connector)
         for _ in steps:
             pass
-        back.settle()
+        back.finish_indexing()
         assert back.switch()
     check_space(index, "birds", LAYOUT, [*ids(points[1:]), "late"])
 
@@ -227,12 +227,12 @@ def test_only_the_generation_read_before_is_kept(index: VectorIndex) -> None:
     index.upsert("birds", points_under(LAYOUT, 9))
     for layout in (SECOND, THIRD, SECOND, THIRD):
         refresh(index, layout)
-        kept = {each.layout.connector for each in index.engine.generations("birds")}
+        kept = {each.layout.connector for each in index.backend.generations("birds")}
         assert layout.connector in kept and len(kept) == 2
     discard(index, SECOND.connector)
     discard(index, THIRD.connector)
-    [only] = index.engine.generations("birds")
-    assert only == index.engine.current()["birds"]
+    [only] = index.backend.generations("birds")
+    assert only == index.backend.current()["birds"]
 
 
 @pytest.mark.parametrize("back_end", PERSISTENT)

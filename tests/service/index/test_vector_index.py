@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from connectors.errors import ConfigError
-from service.errors import IndexUnavailable
-from service.index.errors import CollectionConflict, InvalidFilter
+from service.errors import CollectionConflict, IndexUnavailable, InvalidFilter
 from service.index.protocol import Index
 from service.index.vector_index import VectorIndex
 
@@ -251,7 +250,7 @@ def test_a_collection_deleted_while_it_is_asked_fails_nobody(
     index: VectorIndex, ask: str, again: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It goes between its generation being found and being asked."""
-    asked = getattr(index.engine, ask)
+    asked = getattr(index.backend, ask)
 
     def overtaken(*arguments: Any) -> object:
         monkeypatch.undo()
@@ -262,7 +261,7 @@ def test_a_collection_deleted_while_it_is_asked_fails_nobody(
 
     index.upsert("birds", make_points(5))
     index.upsert("bees", make_points(1))
-    monkeypatch.setattr(index.engine, ask, overtaken)
+    monkeypatch.setattr(index.backend, ask, overtaken)
     if ask == "scroll":
         assert len(index.scroll("bees")[0]) == 2 * again
     listed = {each.name: each.count for each in index.collections()}

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from connectors.errors import ConfigError
-from service.index.edge_engine import EdgeEngine
-from service.index.engine import VectorStorage
+from service.index.backend import VectorStorage
+from service.index.edge.backend import EdgeBackend
+from service.index.edge.optimizer import OptimizerSettings
+from service.index.edge.shard_process import GraphSettings
 from service.index.opening import open_index
 from service.index.protocol import Layout, Point
-from service.index.shard_optimizer import OptimizerSettings
-from service.index.shard_process import GraphSettings
 from service.index.vector_index import VectorIndex
 
 LAYOUT = Layout(dim=64, natives={"clip": 8}, connector="exmcr-1")
@@ -34,7 +34,7 @@ VECTORS, QUERIES = clustered(COUNT, 1), clustered(50, 2)
 
 
 def opened(folder: Path, storage: VectorStorage | None, settings: OptimizerSettings = NEVER) -> VectorIndex:
-    return VectorIndex(EdgeEngine(folder, storage=storage, optimizer=settings, graph=SMALL), LAYOUT)
+    return VectorIndex(EdgeBackend(folder, storage=storage, optimizer=settings, graph=SMALL), LAYOUT)
 
 
 def fill(index: VectorIndex) -> None:
@@ -43,7 +43,7 @@ def fill(index: VectorIndex) -> None:
 
 
 def optimise(index: VectorIndex) -> None:
-    index.engine.optimize(index.engine.current()["b"].name)
+    index.backend.optimize(index.backend.current()["b"].name)
 
 
 def recall(index: VectorIndex, exact: bool = False) -> float:
@@ -99,7 +99,7 @@ def test_another_storage_is_taken_on_by_the_next_optimisation_which_it_calls_for
     with opened(tmp_path, None, OptimizerSettings(after=COUNT, idle_seconds=0, tick_seconds=0.05)) as index:
         assert recall(index) >= 0.98
         time.sleep(0.5)
-        assert index.engine._shard(index.engine.current()["b"].name).unindexed() < COUNT / 10
+        assert index.backend._shard(index.backend.current()["b"].name).unindexed() < COUNT / 10
     eager = OptimizerSettings(after=COUNT, fraction=0, idle_seconds=0, tick_seconds=0.05)
     with opened(tmp_path, VectorStorage(quantize=True), eager) as index:
         deadline = time.monotonic() + 120
@@ -107,7 +107,7 @@ def test_another_storage_is_taken_on_by_the_next_optimisation_which_it_calls_for
             time.sleep(0.1)
         while index.stats("b").optimizing and time.monotonic() < deadline:
             time.sleep(0.1)
-        assert index.engine._shard(index.engine.current()["b"].name).unindexed() < COUNT / 10
+        assert index.backend._shard(index.backend.current()["b"].name).unindexed() < COUNT / 10
         assert recall(index) >= 0.98
 
 
@@ -121,7 +121,7 @@ def test_whatever_share_two_conditions_leave_the_nearest_are_found(tmp_path: Pat
     fields["not_a"] = np.where(rng.random(count) < 0.98, (fields["a"] + 50) % 100, fields["a"])
     native = np.eye(8, dtype=np.float32)[0]
     graph = GraphSettings(m=8, ef_construct=32, threads=1, scan_below_kb=10)  # below 40 points it scans
-    with VectorIndex(EdgeEngine(tmp_path, optimizer=NEVER, graph=graph), LAYOUT) as index:
+    with VectorIndex(EdgeBackend(tmp_path, optimizer=NEVER, graph=graph), LAYOUT) as index:
         for key in fields:
             index.declare_field("b", f"metadata.{key}", "integer")
         index.upsert(

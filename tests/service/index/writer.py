@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from service.index.edge_engine import EdgeEngine
+from service.index.edge.backend import EdgeBackend
+from service.index.edge.optimizer import OptimizerSettings
+from service.index.edge.shard_process import GraphSettings
 from service.index.protocol import Layout, Point
-from service.index.shard_optimizer import OptimizerSettings
-from service.index.shard_process import GraphSettings
 from service.index.vector_index import VectorIndex
 
 LAYOUT = Layout(dim=32, natives={"clip": 32}, connector="exmcr-1")
@@ -26,7 +26,7 @@ FIRST = 1_000
 
 def open_writers_index(folder: Path, optimizer: OptimizerSettings = NEVER) -> VectorIndex:
     """The index as it is written, for a look at what is in it."""
-    return VectorIndex(EdgeEngine(folder, graph=GRAPH, optimizer=optimizer), LAYOUT)
+    return VectorIndex(EdgeBackend(folder, graph=GRAPH, optimizer=optimizer), LAYOUT)
 
 
 def vector_of(point_id: str) -> np.ndarray:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from service.ingest.submission import Asked, submit
+from service.ingest.submission import IngestRequest, submit
 from service.jobs.record import JobRecord
 from service.runtime import Runtime
 from service.settings import Settings
@@ -44,23 +44,30 @@ def run(settings: Settings, work: Callable[[Runtime], Awaitable[JobRecord]]) -> 
     return asyncio.run(scenario())
 
 
+async def submit_texts(runtime: Runtime, key: str | None) -> JobRecord:
+    request = IngestRequest("folder", "texts", ".")
+    return await submit(runtime.jobs, runtime.inputs, runtime.settings, request, key)
+
+
 def test_a_full_queue_delays_a_job_and_an_item_fails_alone(settings: Settings) -> None:
     async def ingest(runtime: Runtime) -> JobRecord:
-        admission = runtime.engine.admission
-        room = admission.enter([("clip", 1)] * settings.queue_items, 3600.0)
-        record = await submit(runtime, Asked("folder", "texts", "."), None)
+        admission = runtime.pipeline.engine.admission
+        reservation = admission.enter([("clip", 1)] * settings.queue_items, 3600.0)
+        record = await submit(
+            runtime.jobs, runtime.inputs, runtime.settings, IngestRequest("folder", "texts", "."), None
+        )
         while runtime.jobs.get(record.id).total is None:
             await asyncio.sleep(0.01)
         await asyncio.sleep(0.2)
         assert runtime.jobs.get(record.id).done == 0
         for index in range(settings.queue_items):
-            room.leave(index, done=False)
+            reservation.leave(index, done=False)
         while not runtime.jobs.get(record.id).has_ended:
             await asyncio.sleep(0.001)
-            assert admission.lanes["clip"].items <= settings.queue_items // 2, "requests find room"
+            assert admission.queues["clip"].items <= settings.queue_items // 2, "requests find room"
         record = runtime.jobs.get(record.id)
-        assert runtime.index.count("texts") == ITEMS - 2
-        assert len(list(runtime.media)) == ITEMS - 2
+        assert runtime.pipeline.index.count("texts") == ITEMS - 2
+        assert len(list(runtime.pipeline.media)) == ITEMS - 2
         return record
 
     record = run(settings, ingest)
@@ -70,15 +77,19 @@ def test_a_full_queue_delays_a_job_and_an_item_fails_alone(settings: Settings) -
 
 def test_a_job_goes_on_after_a_stop_without_counting_twice(settings: Settings) -> None:
     async def begin(runtime: Runtime) -> JobRecord:
-        record = await submit(runtime, Asked("folder", "texts", "."), "key")
+        record = await submit(
+            runtime.jobs, runtime.inputs, runtime.settings, IngestRequest("folder", "texts", "."), "key"
+        )
         while runtime.jobs.get(record.id).done == 0:
             await asyncio.sleep(0.001)
         return record
 
     async def end(runtime: Runtime) -> JobRecord:
-        again = await submit(runtime, Asked("folder", "texts", "."), "key")
+        again = await submit(
+            runtime.jobs, runtime.inputs, runtime.settings, IngestRequest("folder", "texts", "."), "key"
+        )
         record = await runtime.jobs.ended(again.id)
-        assert runtime.index.count("texts") == ITEMS - 2
+        assert runtime.pipeline.index.count("texts") == ITEMS - 2
         return record
 
     begun = run(settings, begin)

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from connectors.errors import ConfigError, IntegrityError, InvalidMedia
-from service.errors import NotFound
-from service.jobs.errors import JobConflict
+from service.errors import JobConflict, NotFound
 from service.jobs.record import MAX_FAULTS, Fault, JobRecord
 from service.jobs.runner import JobRunner
 from service.jobs.store import KEPT_ENDED, JobStore

@@ -1,0 +1,95 @@
+"""The JSON of replies: written by pydantic's serialiser, which is fast on vectors.
+
+`service.schemas.replies` describes it. What is sent is plain dictionaries, which nothing validates again.
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import quote
+
+from pydantic_core import to_json
+from starlette.responses import Response
+
+from connectors.errors import IsthmusError
+from connectors.space import UnifiedSpace
+from service.http.error_replies import item_body
+from service.index.protocol import StoredPoint
+from service.pipeline import EmbedInput, Outcome
+from service.schemas.fields import DEFAULT_COLLECTION
+
+WRITTEN_AT_ONCE = 32
+"""Vectors written on the event loop: a millisecond's work. More are written on a thread."""
+SHOWN_FIELDS = ("mime", "name", "caption", "text", "created")
+"""Payload fields that are shown where a point has them."""
+
+
+class JsonReply(Response):
+    """A JSON reply. NumPy vectors are given as lists by whoever makes the content."""
+
+    media_type = "application/json"
+
+    def __init__(
+        self, content: Any, status_code: int = 200, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(content, status_code, headers)
+
+    def render(self, content: Any) -> bytes:
+        """Write the content as UTF-8 JSON; infinities become null. Bytes are JSON already."""
+        return content if isinstance(content, bytes) else written(content)
+
+
+def written(content: Any) -> bytes:
+    """Return the content as UTF-8 JSON; infinities become null."""
+    return to_json(content, inf_nan_mode="null")
+
+
+async def list_reply(name: str, items: Iterable[Any], count: int, rest: Mapping[str, Any]) -> JsonReply:
+    """Return the reply `{name: [items], **rest}`; `rest` is not empty, the `count` items may have vectors.
+
+    Many are written on a thread, one by one: writing one keeps the interpreter to itself, and all together
+    would keep every other request waiting.
+    """
+
+    def joined() -> bytes:
+        return b",".join(map(written, items))
+
+    listed = joined() if count <= WRITTEN_AT_ONCE else await asyncio.to_thread(joined)
+    return JsonReply(b"{" + written(name) + b":[" + listed + b"]," + written(rest)[1:])
+
+
+def item_reply(index: int, item: EmbedInput, outcome: Outcome, with_vector: bool) -> dict[str, Any]:
+    """Return an `EmbeddedItem`."""
+    if isinstance(outcome, IsthmusError):
+        error = item_body(outcome, f"items[{index}]")
+        return {"index": index, "id": item.id, "modality": None, "error": error}
+    reply: dict[str, Any] = {
+        "index": index,
+        "id": item.id or outcome.sha256,
+        "modality": outcome.modality,
+    }
+    if with_vector:
+        reply["vector"] = outcome.vectors.unified.tolist()
+    return reply
+
+
+def model_reply(space: UnifiedSpace) -> dict[str, str]:
+    """Return a `ModelVersion`: the space that a reply's vectors are in."""
+    return {"bundle": space.name, "connector": space.connector_version}
+
+
+def point_reply(point: StoredPoint, collection: str, with_vectors: bool = False) -> dict[str, Any]:
+    """Return a `PointReply`, with its unified vector if asked for."""
+    reply: dict[str, Any] = {"id": point.id, "modality": point.modality}
+    reply |= {field: point.payload[field] for field in SHOWN_FIELDS if point.payload.get(field) is not None}
+    reply["metadata"] = point.payload.get("metadata") or {}
+    reply["media_url"] = media_url(point.id, collection) if point.payload.get("media") else None
+    if with_vectors and point.unified is not None:
+        reply["vector"] = point.unified.tolist()
+    return reply
+
+
+def media_url(point_id: str, collection: str) -> str:
+    """Return the path at which a point's media is served."""
+    url = f"/media/{quote(point_id, safe='')}"
+    return url if collection == DEFAULT_COLLECTION else f"{url}?collection={quote(collection)}"

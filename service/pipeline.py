@@ -1,0 +1,257 @@
+"""The pipeline behind the operations: media in, vectors out, points and their media stored and deleted.
+
+Holds `Pipeline`: the engine, the index and the media store of a loaded service, and the lock of a switch of
+connectors. Routes, search, jobs and the sample gallery are given it, and never the runtime that loaded it.
+`PointStore` keeps the index and the media store in step.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence, Set
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, TypeVar
+
+from connectors.errors import IsthmusError
+from connectors.space import UnifiedSpace
+from service.engine.embedding import Embedding, project_again
+from service.engine.engine import Engine
+from service.engine.media_input import MediaInput
+from service.errors import BatchFailed, CollectionConflict, InvalidRequest, ItemError
+from service.index.protocol import Filter, Index, Point, StoredPoint
+from service.index.vector_index import VectorIndex
+from service.media.store import PAGE, MediaStore, Used
+from service.schemas.fields import Metadata
+from service.timings import Timings
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EmbedInput:
+    """One item to embed and what is stored with it; `media` is the error where it could not be read."""
+
+    media: MediaInput | IsthmusError
+    id: str | None = None
+    metadata: Metadata | None = None
+
+
+Outcome = Embedding | IsthmusError
+"""An item embedded, or the reason why it is not."""
+
+
+class PointStore:
+    """The index and the media store as one: points are written and deleted with the files they name.
+
+    Its calls wait for both: not for the event loop.
+    """
+
+    def __init__(self, index: Index, media: MediaStore) -> None:
+        self._index = index
+        self._media = media
+
+    def upsert(self, collection: str, points: Sequence[Point], connector: str | None = None) -> None:
+        """Write points, and delete the files of those they replace that no point names any more.
+
+        The files of `points` themselves are in a `MediaStore.adding` block around this.
+        """
+        replaced = self._index.get(collection, [point.id for point in points])
+        self._index.upsert(collection, points, connector)
+        kept = _media_keys(points)
+        self._media.delete_all(_media_keys(replaced) - kept, used_in(self._index))
+
+    def delete(self, collection: str, ids: Sequence[str]) -> list[str]:
+        """Delete points and the files that no other point names; gives the ids that were there."""
+        points = self._index.get(collection, ids)
+        deleted = self._index.delete(collection, ids)
+        self._media.delete_all(_media_keys(points), used_in(self._index))
+        return deleted
+
+    def delete_matching(self, collection: str, where: Filter) -> list[str]:
+        """Delete the points a filter matches, and their files as `delete` does; gives their ids."""
+        deleted: list[str] = []
+        while True:
+            page, _ = self._index.scroll(collection, PAGE, where=where)
+            if not page:
+                return deleted
+            deleted += self.delete(collection, [point.id for point in page])
+
+    def drop(self, collection: str) -> bool:
+        """Delete a collection and the files that no other one's points name; False if there is none."""
+        keys: set[str] = set()
+        cursor: str | None = None
+        while True:
+            points, cursor = self._index.scroll(collection, PAGE, cursor)
+            keys |= _media_keys(points)
+            if cursor is None:
+                break
+        dropped = self._index.drop(collection)
+        self._media.delete_all(keys, used_in(self._index))
+        return dropped
+
+
+class Pipeline:
+    """The engine, the index and the media store of one service. For the event loop; owns its threads.
+
+    `engine`, `index` and `media` are their owner's, which closes them after `close`.
+    """
+
+    def __init__(self, engine: Engine, index: VectorIndex, media: MediaStore, threads: int) -> None:
+        self.engine = engine
+        self.index = index
+        self.media = media
+        self.points = PointStore(index, media)
+        self.switching = asyncio.Lock()
+        """Held in the moment in which connectors are switched."""
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="index")
+
+    @property
+    def space(self) -> UnifiedSpace:
+        """The unified space in use."""
+        return self.engine.space
+
+    async def close(self) -> None:
+        """Wait for the calls to the index and the media store that run."""
+        await asyncio.to_thread(self._threads.shutdown)
+
+    async def call_index(self, timings: Timings, function: Callable[[], T]) -> T:
+        """Run a call to the index or the media store on a thread of their own, and time it."""
+        with timings.indexing():
+            return await asyncio.get_running_loop().run_in_executor(self._threads, function)
+
+    async def in_one_space(self, work: Callable[[UnifiedSpace], Awaitable[T]]) -> T:
+        """Do work in the space the index holds; all of it again where connectors are switched meanwhile."""
+        while True:
+            space = self.space
+            try:
+                return await work(space)
+            except CollectionConflict:
+                async with self.switching:
+                    pass
+                if self.space is space:
+                    raise
+
+    async def embed(
+        self,
+        timings: Timings,
+        inputs: Sequence[MediaInput | IsthmusError],
+        seconds_left: float,
+        space: UnifiedSpace | None = None,
+    ) -> list[Outcome]:
+        """Embed the inputs that could be read, in `space` or the one in use, keeping errors at their places.
+
+        Raises what `Engine.embed` does.
+        """
+        readable = [each for each in inputs if not isinstance(each, IsthmusError)]
+        embedded = iter(await self.engine.embed(readable, seconds_left, space))
+        outcomes = [each if isinstance(each, IsthmusError) else next(embedded) for each in inputs]
+        timings.add(each.stages for each in outcomes if isinstance(each, Embedding))
+        return outcomes
+
+    async def store(
+        self, timings: Timings, collection: str, inputs: Sequence[EmbedInput], outcomes: Sequence[Outcome]
+    ) -> None:
+        """Write what was embedded: media first, so that no indexed point ever lacks its own.
+
+        Vectors are written in the space the index holds then, whatever they were embedded in.
+        """
+        created = datetime.now(UTC).isoformat(timespec="milliseconds")
+
+        def write(space: UnifiedSpace) -> None:
+            with self.media.adding() as media:
+                points: dict[str, Point] = {}
+                for item, outcome in zip(inputs, outcomes, strict=True):
+                    if isinstance(outcome, IsthmusError) or isinstance(item.media, IsthmusError):
+                        continue
+                    key = media.put_soon(item.media.read(), item.media.sha256())
+                    point = _point(space, item, item.media, outcome, {"media": key, "created": created})
+                    points[point.id] = point
+                media.wait()
+                self.points.upsert(collection, list(points.values()), space.connector_version)
+
+        await self.in_one_space(lambda space: self.call_index(timings, partial(write, space)))
+
+
+def check_inputs(inputs: Sequence[EmbedInput], max_items: int) -> None:
+    """Raise `InvalidRequest` for no items, too many, or two with one id."""
+    check_count(len(inputs), max_items, "items")
+    seen: dict[str, int] = {}
+    for index, item in enumerate(inputs):
+        if item.id is not None and seen.setdefault(item.id, index) != index:
+            raise InvalidRequest(f"items {seen[item.id]} and {index} have the same id {item.id!r}", "ids")
+
+
+def check_count(count: int, max_items: int, param: str) -> None:
+    """Raise `InvalidRequest` for a request of no items, or of too many."""
+    if not count:
+        raise InvalidRequest("there is nothing to embed: send at least one item", param)
+    if count > max_items:
+        raise InvalidRequest(f"{count} items are too many for one request; the limit is {max_items}", param)
+
+
+def raise_if_all_failed(outcomes: Sequence[Outcome]) -> None:
+    """Raise `BatchFailed` unless at least one item went well."""
+    errors = [ItemError(i, each) for i, each in enumerate(outcomes) if isinstance(each, IsthmusError)]
+    if len(errors) == len(outcomes):
+        raise BatchFailed(errors)
+
+
+def embeddings_of(outcomes: Sequence[Outcome], field: str) -> list[Embedding]:
+    """Return the embeddings of items that must all go well; `field` is what the request calls them.
+
+    Raises `BatchFailed` where some did not.
+    """
+    errors = [ItemError(i, each) for i, each in enumerate(outcomes) if isinstance(each, IsthmusError)]
+    if errors:
+        raise BatchFailed(errors, field)
+    return [each for each in outcomes if isinstance(each, Embedding)]
+
+
+def used_in(index: Index) -> Used:
+    """Return what tells the media keys that points of any collection name."""
+
+    def used(keys: Set[str]) -> Set[str]:
+        found: set[str] = set()
+        for collection in index.names() if keys else ():
+            while missing := sorted(keys - found):
+                where = {"must": [{"key": "media", "match": {"any": missing}}]}
+                points, _ = index.scroll(collection, PAGE, where=where)
+                if not points:
+                    break
+                found |= _media_keys(points)
+        return found
+
+    return used
+
+
+def _point(
+    space: UnifiedSpace, item: EmbedInput, media: MediaInput, embedding: Embedding, payload: dict[str, Any]
+) -> Point:
+    """Return the point of an embedded item, in `space`; `payload` is what is known of it already."""
+    vectors = embedding.vectors
+    if vectors.connector != space.connector_version:
+        vectors = project_again(space, embedding.modality, vectors)
+    payload = {
+        **payload,
+        "mime": embedding.mime,
+        "sha256": embedding.sha256,
+        "name": media.filename,
+        "metadata": item.metadata or {},
+        "connector": space.connector_version,
+    }
+    if embedding.modality == "text":
+        payload["text"] = media.read().decode("utf-8")
+    return Point(
+        item.id or embedding.sha256,
+        embedding.modality,
+        space.space_of(embedding.modality),
+        vectors.unified,
+        vectors.native,
+        payload,
+    )
+
+
+def _media_keys(points: Iterable[Point | StoredPoint]) -> set[str]:
+    """Return the keys of the files that points name."""
+    return {key for point in points if (key := point.payload.get("media")) is not None}

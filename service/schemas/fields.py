@@ -1,0 +1,47 @@
+"""Fields that several bodies share: names, ids, metadata, modalities, and the media fields of a body."""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, JsonValue
+from pydantic_core import to_json
+
+from connectors.errors import ConfigError
+from service.schemas.validation import check_json
+
+DEFAULT_COLLECTION = "default"
+COLLECTION_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"
+MAX_METADATA_BYTES = 64 * 1024
+MEDIA_FIELDS: Mapping[str, str] = {
+    "text": "A text, as it is",
+    "image": "An image file, in base64 or as a data: URI",
+    "audio": "A sound file, in base64 or as a data: URI",
+    "point_cloud": "A cloud or mesh file, in base64 or as a data: URI",
+}
+"""The modalities a body may hold media of: the field of each, named like it, and its description."""
+
+
+def _storable(metadata: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    try:
+        check_json(metadata, "it: metadata")
+    except ConfigError as error:
+        raise ValueError(error.message) from error
+    size = len(to_json(metadata))
+    if size > MAX_METADATA_BYTES:
+        raise ValueError(f"it has {size:,} bytes as JSON; the limit is {MAX_METADATA_BYTES:,}")
+    return metadata
+
+
+Collection = Annotated[str, Field(pattern=COLLECTION_NAME, description="Name of the collection")]
+PointId = Annotated[str, Field(min_length=1, max_length=512)]
+ModalityName = Annotated[
+    str,
+    Field(
+        pattern=r"^[a-z][a-z0-9_]{0,31}$",
+        description="One that the bundle embeds, as GET /readyz lists them",
+        examples=[*MEDIA_FIELDS],
+    ),
+]
+Metadata = Annotated[dict[str, JsonValue], AfterValidator(_storable)]
+FieldType = Literal["keyword", "integer", "float", "bool", "datetime", "geo"]
+"""The type of a payload field, for its index."""

@@ -1,0 +1,155 @@
+"""The arithmetic of search: one vector out of several, one ranking out of several modalities.
+
+Pure functions over vectors and hits. Cosines of different pairs of modalities are not comparable; the scores
+that the space's calibration makes of them are, and those rank.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic_core import to_json
+
+from connectors.calibration import Calibration
+from connectors.modality import Modality
+from service.errors import InvalidRequest
+from service.index.protocol import Hit, StoredPoint
+
+Vector = npt.NDArray[np.float32]
+
+LEAST_NORM = 1e-6
+"""A combination shorter than this points nowhere."""
+_MISSING = object()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QueryPart:
+    """One part of a query: a unit vector [D], its weight, and its modality where it has one."""
+
+    vector: Vector
+    weight: float
+    modality: Modality | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ranked:
+    """A hit with the score it is ranked by, 0 to 1, and the value of its group where hits are grouped."""
+
+    hit: Hit
+    score: float
+    group: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """What one part of a query, the `index`-th, gave a hit: `share` is its part of the hit's cosine."""
+
+    index: int
+    modality: Modality | None
+    weight: float
+    cosine: float
+    share: float
+
+
+Quota = int | Mapping[Modality, int] | None
+"""Most hits of each modality, of some modalities, or as many as there are."""
+
+
+def combine(parts: Sequence[QueryPart]) -> Vector:
+    """The weighted sum of the parts' vectors, normalised: float32 [D].
+
+    Raises `InvalidRequest` where the parts cancel out.
+    """
+    total = _weighted_sum(parts)
+    norm = float(np.linalg.norm(total))
+    if norm < LEAST_NORM * max(abs(part.weight) for part in parts) or norm == 0.0:
+        raise InvalidRequest("the parts of the query cancel each other out; change their weights", "query")
+    combined: Vector = (total / norm).astype(np.float32)
+    return combined
+
+
+def explain(parts: Sequence[QueryPart], vector: Vector) -> list[Contribution]:
+    """What each part of a query gave the hit with this unit vector [D]; the shares add up to its cosine.
+
+    The query is q = sum(w_i v_i) / n, with n the sum's length: the hit's cosine q.x is sum(w_i (v_i.x) / n).
+    """
+    norm = float(np.linalg.norm(_weighted_sum(parts)))
+    shares = []
+    for i, part in enumerate(parts):
+        cosine = float(part.vector.astype(np.float64) @ vector)
+        shares.append(Contribution(i, part.modality, part.weight, cosine, part.weight * cosine / norm))
+    return shares
+
+
+def score(
+    calibration: Calibration, parts: Sequence[QueryPart], target: Modality, cosines: Sequence[float]
+) -> list[float]:
+    """Scores of hits of one modality. A query of several modalities has the mean of their curves.
+
+    The mean is over the parts that attract, by weight, and never reorders hits of one modality.
+    """
+    attracting = [part for part in parts if part.weight > 0] or list(parts)
+    values = torch.tensor(cosines, dtype=torch.float64)
+    total = torch.zeros_like(values)
+    for part in attracting:
+        # A vector given as such has no modality, and so no fitted curve.
+        curves, query = (calibration, part.modality) if part.modality else (Calibration.none(), target)
+        total += abs(part.weight) * curves.score(query, target, values)
+    mean: list[float] = (total / sum(abs(part.weight) for part in attracting)).tolist()
+    return mean
+
+
+def merge(ranked: Iterable[Ranked]) -> list[Ranked]:
+    """One ranking of several, best first."""
+    return sorted(ranked, key=lambda each: (-each.score, each.hit.point.id))
+
+
+def quota_of(quota: Quota, modality: Modality) -> float:
+    """The most hits of one modality; infinity where there is no bound."""
+    if isinstance(quota, Mapping):
+        return quota.get(modality, float("inf"))
+    return float("inf") if quota is None else quota
+
+
+def within_quota(ranked: Iterable[Ranked], quota: Quota) -> list[Ranked]:
+    """The first hits of each modality, as many as its quota is."""
+    taken: Counter[Modality] = Counter()
+    kept = []
+    for each in ranked:
+        modality = each.hit.point.modality
+        taken[modality] += 1
+        if taken[modality] <= quota_of(quota, modality):
+            kept.append(each)
+    return kept
+
+
+def best_of_each(ranked: Iterable[Ranked], field: str) -> list[Ranked]:
+    """The first hit of every value of a field, its group; hits without the field are left out."""
+    groups: dict[bytes, Ranked] = {}
+    for each in ranked:
+        value = field_of(each.hit.point, field)
+        if value is not _MISSING and value is not None:
+            groups.setdefault(to_json(value), replace(each, group=value))
+    return list(groups.values())
+
+
+def field_of(point: StoredPoint, field: str) -> Any:
+    """A field of a point by its path (`name`, `metadata.album`, `metadata."a b"`), or a mark of its lack."""
+    value: Any = {**point.payload, "id": point.id, "modality": point.modality, "space": point.space}
+    for part in (each.strip('"') for each in re.findall(r'"[^"]*"|[^."]+', field)):
+        if not isinstance(value, Mapping) or part not in value:
+            return _MISSING
+        value = value[part]
+    return value
+
+
+def _weighted_sum(parts: Sequence[QueryPart]) -> npt.NDArray[np.float64]:
+    total: npt.NDArray[np.float64] = np.sum(
+        [part.weight * part.vector.astype(np.float64) for part in parts], axis=0
+    )
+    return total
