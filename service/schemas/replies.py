@@ -7,15 +7,10 @@ them. A field with a default may be missing.
 from typing import Literal
 
 from pydantic import BaseModel, Field, JsonValue
-from typing_extensions import TypeAliasType
 
 from service.schemas.fields import FieldType
 
 Vector = list[float]
-MeasureTree = TypeAliasType(
-    "MeasureTree", "float | str | bool | list[MeasureTree] | dict[str, MeasureTree] | None"
-)
-"""Measures of a training run, by name, nested as its evaluation nested them."""
 
 
 class Timing(BaseModel):
@@ -343,6 +338,33 @@ class JobsReply(BaseModel):
     jobs: list[JobReply]
 
 
+class MeasuredFigure(BaseModel):
+    """A measured number, its level by chance, and its 95 % interval."""
+
+    value: float
+    chance: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+class Measurement(BaseModel):
+    """The figures of one task on one set of data; `counts` are of the items it was measured on."""
+
+    dataset: str
+    task: str
+    what: str
+    vectors: str
+    figures: dict[str, MeasuredFigure]
+    counts: dict[str, int] = {}
+
+
+class ConnectorMetrics(BaseModel):
+    """The measurements a connector was published with: scores by system, and figures of the trained one."""
+
+    scores: dict[str, float] = {}
+    measurements: list[Measurement] = []
+
+
 class ConnectorReply(BaseModel):
     """A connector in use; `heads` names the projectors of each 'space/modality'."""
 
@@ -352,7 +374,7 @@ class ConnectorReply(BaseModel):
     dim: int
     heads: dict[str, list[str]]
     created: str
-    metrics: dict[str, MeasureTree]
+    metrics: ConnectorMetrics
     seed: int | None = None
 
 

@@ -85,7 +85,7 @@ class QueryItem(MediaFields):
         return self
 
 
-Quota = Annotated[int, Field(ge=1)] | dict[ModalityName, Annotated[int, Field(ge=1)]]
+Quota = Annotated[int, Field(ge=1)] | dict[str, Annotated[int, Field(ge=1)]]
 
 
 class SearchParams(Body):

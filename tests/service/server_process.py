@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 import httpx
+from reply_check import check_reply
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 240
@@ -49,7 +50,9 @@ class ServerProcess:
             assert self.process.poll() is None, self.log()
             time.sleep(0.02)
         self.url = self.log().split("listening on ")[1].split()[0]
-        self.client = httpx.Client(base_url=self.url, timeout=PATIENCE)
+        self.client = httpx.Client(
+            base_url=self.url, timeout=PATIENCE, event_hooks={"response": [check_reply]}
+        )
 
     @property
     def address(self) -> tuple[str, int]:

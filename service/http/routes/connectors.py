@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
+from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -21,7 +22,7 @@ from service.http.routes.jobs import JOB
 from service.jobs.record import job_reply
 from service.releases.store import CALIBRATION_FILE, Release, ReleaseStore
 from service.releases.switching import activate
-from service.schemas.replies import ConnectorsReply, JobReply, ReleaseReply
+from service.schemas.replies import ConnectorMetrics, ConnectorsReply, JobReply, ReleaseReply
 
 router = APIRouter(prefix="/connectors", tags=["connectors"])
 
@@ -168,6 +169,13 @@ def _publish(store: ReleaseStore, files: list[MediaInput], onto: str) -> Release
 
 
 def _reply(connector: Connector) -> dict[str, Any]:
-    manifest = connector.manifest
-    shown = {"method", "base", "dim", "heads", "created", "metrics", "seed"}
-    return {"version": connector.version, **manifest.model_dump(mode="json", include=shown)}
+    shown = {"method", "base", "dim", "heads", "created", "seed"}
+    try:
+        metrics = ConnectorMetrics.model_validate(connector.manifest.metrics)
+    except ValidationError:  # a manifest's metrics may be anything
+        metrics = ConnectorMetrics()
+    return {
+        "version": connector.version,
+        **connector.manifest.model_dump(mode="json", include=shown),
+        "metrics": metrics.model_dump(mode="json", exclude_unset=True),
+    }

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.http.dependencies import runtime_of
-from service.http.openapi import example_reply
+from service.http.openapi import ERROR_REPLIES, example_reply
 from service.http.replies import JsonReply
 from service.schemas.replies import LiveReply, ReadyReply
 
@@ -52,7 +52,15 @@ async def readyz(request: Request) -> Response:
     return JsonReply(report, 200 if ready else 503, {} if ready else {"retry-after": "2"})
 
 
-@router.get("/metrics", summary="Metrics in Prometheus' format", response_class=Response)
+@router.get(
+    "/metrics",
+    summary="Metrics in Prometheus' format",
+    response_class=Response,
+    responses={
+        200: {"description": "Metrics", "content": {"text/plain": {"schema": {"type": "string"}}}},
+        **ERROR_REPLIES,
+    },
+)
 async def metrics(request: Request) -> Response:
     """Histograms of requests, stages and batches; gauges of the queues; counters of cache and rejections."""
     return Response(runtime_of(request).exposition(), media_type=CONTENT_TYPE_LATEST)
