@@ -37,7 +37,10 @@ from service.schemas.fields import FieldType
 ALIAS_SECONDS = 1.0
 """How long a server's aliases are believed; another replica of the service may switch them."""
 
-SETTLE_SECONDS = 1800.0
+METADATA_SECONDS = 60.0
+"""Seconds a generation's metadata are believed: another replica may declare fields of it, and nothing else."""
+
+INDEXING_SECONDS = 1800.0
 """How long a server's indexing is waited for; it goes on by itself in any case."""
 
 
@@ -53,8 +56,8 @@ class QdrantBackend:
         self._stale_at = float("-inf")
         self._changes = 0
         self._asking_aliases = threading.Lock()
-        self._known: dict[str, Generation] = {}
-        """Generations by name: what one was made for never changes, but for its fields."""
+        self._known: dict[str, tuple[Generation, float]] = {}
+        """Generations by name, and until when each is believed."""
 
     @classmethod
     def at_url(cls, url: str, *, api_key: str | None = None, storage: VectorStorage | None = None) -> Self:
@@ -137,8 +140,7 @@ class QdrantBackend:
             self._client.create_collection(name, vectors_config=vectors, metadata={"isthmus": metadata})
             for key, kind in fields.items():
                 self._index_field(name, key, kind)
-        generation = self._known[name] = Generation(name, layout, dict(fields))
-        return generation
+        return self._keep(Generation(name, layout, dict(fields)))
 
     def switch(self, reads: Mapping[str, str | None]) -> None:
         """Let collections read other generations from now on, all at once; None: no such collection."""
@@ -265,7 +267,7 @@ class QdrantBackend:
 
     def finish_indexing(self, name: str, given_up: Callable[[], bool] = never) -> bool:
         """Wait until a server has indexed the records; False once `given_up`. Local mode indexes nothing."""
-        deadline = time.monotonic() + SETTLE_SECONDS
+        deadline = time.monotonic() + INDEXING_SECONDS
         while not self._local and self.usage(name).optimizing and time.monotonic() < deadline:
             if given_up():
                 return False
@@ -313,11 +315,16 @@ class QdrantBackend:
         return metadata
 
     def _generation(self, name: str) -> Generation:
-        if (known := self._known.get(name)) is None:
+        known, believed_until = self._known.get(name, (None, 0.0))
+        if known is None or time.monotonic() > believed_until:
             made = self._metadata(name)
             layout = Layout(made["dim"], made["natives"], made["connector"])
-            known = self._known[name] = Generation(name, layout, made["fields"])
+            known = self._keep(Generation(name, layout, made["fields"]))
         return known
+
+    def _keep(self, generation: Generation) -> Generation:
+        self._known[generation.name] = (generation, time.monotonic() + METADATA_SECONDS)
+        return generation
 
 
 def _record(found: models.Record | models.ScoredPoint, score: float = 0.0) -> Record:

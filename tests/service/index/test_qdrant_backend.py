@@ -74,6 +74,9 @@ def test_what_a_generation_was_made_for_is_asked_once_and_aliases_by_one_thread_
         found = list(threads.map(lambda _: dict(reader.current()), range(64)))
     assert all(each == found[0] for each in found) and found[0].keys() == made.keys()
     assert asked == {"get_collection": 3, "get_aliases": 1}
+    monkeypatch.setattr(
+        client, "create_payload_index", lambda *arguments, **options: None
+    )  # local mode warns
     reader.declare(made["birds"], "metadata.colour", "keyword")
     asked.clear()
     assert reader.current()["birds"].fields == {"metadata.colour": "keyword"}
