@@ -38,7 +38,7 @@ ALIAS_SECONDS = 1.0
 """How long a server's aliases are believed; another replica of the service may switch them."""
 
 METADATA_SECONDS = 60.0
-"""Seconds a generation's metadata are believed: another replica may declare fields of it, and nothing else."""
+"""Seconds a generation's metadata are believed: another replica may declare fields of it meanwhile."""
 
 INDEXING_SECONDS = 1800.0
 """How long a server's indexing is waited for; it goes on by itself in any case."""
