@@ -17,7 +17,7 @@ import httpx
 from pydantic import BaseModel, JsonValue, ValidationError
 
 from service.errors import RequestFailed, ServiceError
-from service.schemas import replies
+from service.schemas import connector_replies, job_replies, replies
 
 CONNECTOR_FILES = ("connector.safetensors", "manifest.json", "calibration.json")
 
@@ -121,11 +121,11 @@ class Client:
         collection: str = "default",
         metadata: dict[str, Any] | None = None,
         idempotency_key: str | None = None,
-    ) -> replies.JobReply:
+    ) -> job_replies.JobReply:
         """Begin a job that ingests a path of the service's machine; `job` tells how far it is."""
         body = {kind: path, "collection": collection, "metadata": metadata or {}}
         reply = self._http.post("/jobs/ingest", json=body, headers=_key_header(idempotency_key))
-        return _read(replies.JobReply, reply)
+        return _read(job_replies.JobReply, reply)
 
     def ingest_upload(
         self,
@@ -136,7 +136,7 @@ class Client:
         collection: str = "default",
         metadata: dict[str, Any] | None = None,
         idempotency_key: str | None = None,
-    ) -> replies.JobReply:
+    ) -> job_replies.JobReply:
         """Begin a job that ingests an archive or a manifest, which is sent along."""
         form = {"collection": collection, "metadata": json.dumps(metadata or {})}
         reply = self._http.post(
@@ -145,7 +145,7 @@ class Client:
             files={kind: (name or kind, file)},
             headers=_key_header(idempotency_key),
         )
-        return _read(replies.JobReply, reply)
+        return _read(job_replies.JobReply, reply)
 
     def backup(self, target: str | Path) -> dict[str, Any]:
         """Back everything up to the new directory `target`, checked; gives the backup's manifest.
@@ -159,24 +159,26 @@ class Client:
                 reply.read()
             return receive_backup(_checked(reply).iter_bytes(CHUNK), Path(target))
 
-    def connectors(self) -> replies.ConnectorsReply:
+    def connectors(self) -> connector_replies.ConnectorsReply:
         """Return the connectors in use and every release there is; see `GET /connectors`."""
-        return _read(replies.ConnectorsReply, self._http.get("/connectors"))
+        return _read(connector_replies.ConnectorsReply, self._http.get("/connectors"))
 
-    def publish_connector(self, directory: Path, onto: str | None = None) -> replies.ReleaseReply:
+    def publish_connector(self, directory: Path, onto: str | None = None) -> connector_replies.ReleaseReply:
         """Publish a connector directory; returns the release."""
         names = [name for name in CONNECTOR_FILES if (directory / name).is_file()]
         files = [("files", (name, (directory / name).read_bytes())) for name in names]
         params = {} if onto is None else {"onto": onto}
-        return _read(replies.ReleaseReply, self._http.post("/connectors", files=files, params=params))
+        return _read(
+            connector_replies.ReleaseReply, self._http.post("/connectors", files=files, params=params)
+        )
 
-    def activate_connector(self, version: str) -> replies.JobReply:
+    def activate_connector(self, version: str) -> job_replies.JobReply:
         """Begin to switch to a release; returns the job."""
-        return _read(replies.JobReply, self._http.post(f"{_path('connectors', version)}/activate"))
+        return _read(job_replies.JobReply, self._http.post(f"{_path('connectors', version)}/activate"))
 
-    def job(self, job_id: str) -> replies.JobReply:
+    def job(self, job_id: str) -> job_replies.JobReply:
         """Return a job as it is now."""
-        return _read(replies.JobReply, self._http.get(_path("jobs", job_id)))
+        return _read(job_replies.JobReply, self._http.get(_path("jobs", job_id)))
 
     def _form(
         self,

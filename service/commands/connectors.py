@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from service.releases.publishing import Target, former_of, target_of
-from service.schemas.replies import JobReply
+from service.schemas.job_replies import JobReply
 from training.commands import connectors_app, progress
 
 app = typer.Typer()

@@ -23,7 +23,7 @@ from connectors.errors import ConfigError, MissingFiles
 from service.client import Client, reaching
 from service.ingest.inputs import SourceKind
 from service.jobs.record import Fault
-from service.schemas.replies import IngestJobResult, JobReply
+from service.schemas.job_replies import IngestJobResult, JobReply
 from service.settings import Settings
 
 app = typer.Typer()

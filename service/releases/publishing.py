@@ -13,7 +13,8 @@ from typing import Protocol
 from service.client import reaching
 from service.errors import NotFound, ServiceError
 from service.releases.store import Active, ReleaseStore
-from service.schemas.replies import JobReply, RefreshJobResult, ReleaseReply
+from service.schemas.connector_replies import ReleaseReply
+from service.schemas.job_replies import JobReply, RefreshJobResult
 from service.settings import Settings
 
 POLL_SECONDS = 0.2

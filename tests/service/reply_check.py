@@ -7,8 +7,10 @@ import httpx
 from pydantic import BaseModel
 
 from service.http.app import create_app
-from service.schemas import replies
+from service.schemas import connector_replies, job_replies, replies
 from service.settings import Settings
+
+MODULES = (replies, job_replies, connector_replies)
 
 
 @lru_cache(maxsize=1)
@@ -22,7 +24,8 @@ def reply_models() -> dict[str, list[tuple[re.Pattern[str], type[BaseModel]]]]:
             done = next(reply for status, reply in operation["responses"].items() if status.startswith("2"))
             reference = done["content"].get("application/json", {}).get("schema", {}).get("$ref", "")
             if reference:
-                model = getattr(replies, reference.rpartition("/")[2])
+                name = reference.rpartition("/")[2]
+                model = next(getattr(each, name) for each in MODULES if hasattr(each, name))
                 found.setdefault(method.upper(), []).append((pattern, model))
     return found
 

@@ -22,7 +22,8 @@ from service.http.routes.jobs import JOB
 from service.jobs.record import job_reply
 from service.releases.store import CALIBRATION_FILE, Release, ReleaseStore
 from service.releases.switching import activate
-from service.schemas.replies import ConnectorMetrics, ConnectorsReply, JobReply, ReleaseReply
+from service.schemas.connector_replies import ConnectorMetrics, ConnectorsReply, ReleaseReply
+from service.schemas.job_replies import JobReply
 
 router = APIRouter(prefix="/connectors", tags=["connectors"])
 

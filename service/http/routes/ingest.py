@@ -20,7 +20,7 @@ from service.ingest.inputs import SourceKind
 from service.ingest.submission import IngestRequest, submit
 from service.jobs.record import job_reply
 from service.schemas.fields import DEFAULT_COLLECTION, Metadata
-from service.schemas.replies import JobReply
+from service.schemas.job_replies import JobReply
 from service.schemas.requests import IngestBody, IngestFields
 from service.schemas.validation import describe
 

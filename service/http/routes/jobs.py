@@ -10,7 +10,7 @@ from service.http.openapi import example_reply
 from service.http.replies import JsonReply
 from service.jobs.record import JobState, job_reply
 from service.jobs.runner import JobRunner
-from service.schemas.replies import JobReply, JobsReply
+from service.schemas.job_replies import JobReply, JobsReply
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
