@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from qdrant_client import models
 
 from service.errors import InvalidFilter
-from service.index.fields import MAX_TEXT
+from service.index.field_paths import MAX_TEXT
 from service.index.filter_grammar import BOUNDS, CLAUSES, FORMS, MAX_CONDITIONS, MAX_VALUES
 from service.index.filter_validation import validated_condition, validated_filter
 

@@ -6,7 +6,7 @@ from qdrant_client import models
 
 from connectors.errors import ConfigError
 from service.errors import InvalidFilter
-from service.index.fields import check_field, check_nested_field
+from service.index.field_paths import check_field, check_nested_field
 from service.index.filter_grammar import CONDITION, MAX_CONDITIONS, MAX_DEPTH, MAX_VALUES
 from service.index.identity import point_uuid
 

@@ -65,7 +65,7 @@ class CollectionInfo:
 
 
 Filter = Mapping[str, Any]
-"""A filter in Qdrant's grammar, as JSON; keys and limits are those of `service.index.filters`."""
+"""A filter in Qdrant's grammar, as JSON; keys and limits are those of `service.index.filter_grammar`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from connectors.modality import Modality
 from service.concurrency.fair_lock import FairLock
 from service.errors import CollectionConflict, IndexUnavailable, InvalidFilter
 from service.index.backend import BATCH, DEFAULT_FIELDS, Generation, IndexBackend, Query
-from service.index.fields import check_field
+from service.index.field_paths import check_field
 from service.index.filters import parse_filter, with_modality
 from service.index.identity import check_cursor, check_name, point_uuid
 from service.index.payload import (

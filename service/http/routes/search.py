@@ -15,7 +15,7 @@ from service.http.dependencies import Call, Ready
 from service.http.openapi import example_reply, request_body
 from service.http.parsing import Form, is_multipart, media_input, parsed, read_form, read_json
 from service.http.replies import JsonReply, point_reply
-from service.index.fields import check_field
+from service.index.field_paths import check_field
 from service.schemas.replies import SearchReply
 from service.schemas.requests import FormSearchParams, QueryItem, SearchBody, SearchParams
 from service.search.query import QueryMedia, QueryPoint, QuerySource, QueryVector, resolve

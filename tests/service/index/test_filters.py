@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from qdrant_client import models
 
 from service.errors import InvalidFilter
-from service.index.fields import MAX_TEXT
+from service.index.field_paths import MAX_TEXT
 from service.index.filter_grammar import MAX_CONDITIONS, MAX_DEPTH, MAX_VALUES
 from service.index.filters import parse_filter
 from service.index.identity import point_uuid
