@@ -1,1 +1,1 @@
-"""Everything that is kept, taken out and brought back: backups, and collections as Parquet files."""
+"""Backups of everything that is kept, and collections as Parquet files: out and back in."""

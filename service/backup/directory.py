@@ -25,11 +25,11 @@ from service.media.store import WRITERS, MediaStore
 FORMAT = "isthmus.backup/1"
 MANIFEST = "manifest.json"
 PARTS = ("connectors", "media", "index")
-"""The folders of a backup. The index is brought back last: its points never lack anything."""
+"""The folders of a backup. The index is restored last: its points never lack anything."""
 
 
 def write_backup(backend: IndexBackend, media: MediaStore, connectors: Path, target: Path) -> dict[str, Any]:
-    """Back up every collection and its media to the new directory `target`; gives the manifest.
+    """Back up every collection and its media to the new directory `target`; return the manifest.
 
     The releases in the folder `connectors` are kept too. Reads and writes go on. Raises `ConfigError` where
     `target` exists, or the index is on a server or in local mode, which have other means: Qdrant's snapshots,
@@ -50,7 +50,7 @@ def write_backup(backend: IndexBackend, media: MediaStore, connectors: Path, tar
 
 
 def copy_data(backend: IndexBackend, connectors: Path, target: Path) -> list[str]:
-    """Copy what every collection reads now, and the connectors, to a folder; gives the collections' names.
+    """Copy what every collection reads now, and the connectors, to a folder; return the collections' names.
 
     Raises `ConfigError` for an index that is not of this data directory.
     """
@@ -74,26 +74,26 @@ def copy_data(backend: IndexBackend, connectors: Path, target: Path) -> list[str
 
 
 def media_name(key: str) -> str:
-    """Where in a backup the file of a media key lies."""
+    """Return the path, in a backup, of a media key's file."""
     return f"media/files/{key[:2]}/{key}"
 
 
 def describe_file(path: Path) -> dict[str, Any]:
-    """What a manifest says of a file."""
+    """Return a file's entry in a manifest."""
     return {"bytes": path.stat().st_size, "sha256": _sha256(path)}
 
 
 def manifest_bytes(collections: list[str], files: dict[str, dict[str, Any]]) -> bytes:
-    """The manifest of a backup made now."""
+    """Return the manifest of a backup made now, as JSON."""
     created = datetime.now(UTC).isoformat(timespec="seconds")
     manifest = {"format": FORMAT, "created": created, "collections": collections, "files": files}
     return json.dumps(manifest, indent=1).encode()
 
 
 def check_manifest(backup: Path) -> dict[str, Any]:
-    """The manifest of a backup, whose files are not looked at.
+    """Return the manifest of a backup, without a look at its files.
 
-    Raises `MissingFiles` where there is no backup, `IntegrityError` where this is not one's manifest.
+    Raises `MissingFiles` where there is no backup, `IntegrityError` where its manifest is not a backup's.
     """
     try:
         manifest = dict(json.loads((backup / MANIFEST).read_text(encoding="utf-8")))
@@ -111,9 +111,10 @@ def check_manifest(backup: Path) -> dict[str, Any]:
 
 
 def check_backup(backup: Path) -> dict[str, Any]:
-    """The manifest of a backup whose every file is as it was written.
+    """Return the manifest of a backup, after checking that every file is as it was written.
 
-    Raises what `check_manifest` does, and the same where a file is gone or differs.
+    Raises what `check_manifest` does, `MissingFiles` for a file that is gone, and `IntegrityError` for one
+    that differs.
     """
     manifest = check_manifest(backup)
     for name, expected in manifest["files"].items():
@@ -126,10 +127,10 @@ def check_backup(backup: Path) -> dict[str, Any]:
 
 
 def restore_backup(backup: Path, data_dir: Path, media_url: str | None = None) -> dict[str, Any]:
-    """Bring a backup into a data directory that has neither index nor media yet; gives the manifest.
+    """Restore a backup into a data directory that has neither index nor media yet; return the manifest.
 
-    With `media_url` the media are kept there, as `MediaStore.open` has it. Raises what `check_backup` does,
-    and `ConfigError` where there is something already.
+    With `media_url` the media are kept there; see `MediaStore.open`. Raises what `check_backup` does, and
+    `ConfigError` where there is something already.
     """
     manifest = check_backup(backup)
     for name in PARTS:
@@ -159,12 +160,12 @@ def _send_media(backup: Path, manifest: dict[str, Any], store: MediaStore) -> No
 
 
 def files_in(folder: Path) -> list[Path]:
-    """Every file under a folder, in order."""
+    """Return every file under a folder, in order."""
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def _copy_read(backend: EdgeBackend, collection: str, target: Path) -> Generation | None:
-    """Copy what a collection reads, and give that; None where the collection was deleted meanwhile."""
+    """Copy the generation a collection reads and return it, or None where it was deleted meanwhile."""
     while (found := backend.current().get(collection)) is not None:
         try:
             backend.copy(found.name, target)

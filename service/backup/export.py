@@ -1,9 +1,9 @@
-"""Collections as Parquet files, out and in: nobody is locked in.
+"""Export and import of collections as Parquet files: nobody is locked in.
 
-One row a point: `id`, `modality`, `space` (strings), `vector` and `native` (lists of float32,
+One row per point: `id`, `modality`, `space` (strings), `vector` and `native` (lists of float32,
 L2-normalised), `metadata` (the user's JSON as text) and `payload` (the rest of it, as JSON text). The
-file's own metadata says which connector gave the vectors. Needs the extra `parquet`. Media files are not in
-it: a backup has those.
+file's own metadata names the connector that made the vectors. Needs the extra `parquet`. Media files are not
+in it: a backup has those.
 """
 
 import json
@@ -24,7 +24,7 @@ ROWS = 1024
 
 
 def export_collection(index: VectorIndex, collection: str, path: Path) -> int:
-    """Write a collection to a new Parquet file; gives the number of points.
+    """Write a collection to a new Parquet file; return the number of points.
 
     Points written meanwhile may be in it or not; those in it are whole. Raises `ConfigError` where there
     is no such collection or the file exists.
@@ -71,7 +71,7 @@ def export_collection(index: VectorIndex, collection: str, path: Path) -> int:
 
 
 def read_layout(path: Path) -> Layout:
-    """What the vectors of an exported file are.
+    """Return the layout of an exported file's vectors.
 
     Raises `MissingFiles`, or `IntegrityError` where the file is not an export.
     """
@@ -88,7 +88,7 @@ def read_layout(path: Path) -> Layout:
 
 
 def import_collection(index: VectorIndex, collection: str, path: Path) -> int:
-    """Write an exported file's points to a collection, replacing those with the same id; gives their number.
+    """Write an exported file's points to a collection, replacing those with the same id; return their number.
 
     Raises `CollectionConflict` where the collection holds another connector's vectors, `ConfigError` for a
     point that does not fit, and what `read_layout` does.

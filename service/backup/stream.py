@@ -1,4 +1,4 @@
-"""A backup as one stream: written by a running service as it is made, unpacked by whoever asked for it.
+"""A backup as one stream: written by a running service as it is made, unpacked by the client.
 
 The stream is a tar file of what `service.backup.directory` describes, its manifest last: a stream that broke
 off has none, and is no backup.
@@ -34,10 +34,10 @@ CHUNK = 1024 * 1024
 def stream_backup(
     backend: IndexBackend, media: MediaStore, connectors: Path, scratch: Path
 ) -> Generator[bytes, None, None]:
-    """A backup of every collection, its media and connectors, as chunks of a tar; reads and writes go on.
+    """Yield a backup of all collections, media and connectors as chunks of a tar; reads and writes go on.
 
-    All but media is copied under the folder `scratch`, and is there before the first chunk. Close the
-    generator when it is not read to its end. Raises `ConfigError` as `write_backup` does.
+    All but the media is copied under the folder `scratch` before the first chunk. Close the generator when it
+    is not read to its end. Raises `ConfigError` as `write_backup` does.
     """
     scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="backup-", dir=scratch) as folder, media.nothing_deleted():
@@ -56,13 +56,13 @@ def stream_backup(
 
 
 def receive_backup(chunks: Iterable[bytes], target: Path) -> dict[str, Any]:
-    """Unpack a streamed backup to the new directory `target` and check it; gives the manifest.
+    """Unpack a streamed backup to the new directory `target` and check it; return the manifest.
 
     Raises `IntegrityError` or `MissingFiles` where the stream is no whole backup; no `target` is made then.
     """
     with staged_directory(target) as staging:
         try:
-            with tarfile.open(fileobj=io.BufferedReader(_Reading(chunks)), mode="r|") as archive:
+            with tarfile.open(fileobj=io.BufferedReader(_ChunkReader(chunks)), mode="r|") as archive:
                 for member in archive:
                     _unpack(archive, member, staging)
         except tarfile.TarError as error:
@@ -75,7 +75,7 @@ def receive_backup(chunks: Iterable[bytes], target: Path) -> dict[str, Any]:
 
 
 def _member(name: str, size: int, chunks: Iterable[bytes]) -> Generator[bytes, None, dict[str, Any]]:
-    """One file of the tar; the generator's result is what the manifest says of it."""
+    """Yield one file of the tar; the generator's result is its entry in the manifest."""
     header = tarfile.TarInfo(name)
     header.size, header.mode = size, 0o644
     yield header.tobuf(tarfile.GNU_FORMAT)
@@ -106,8 +106,8 @@ def _unpack(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> 
             file.write(chunk)
 
 
-class _Reading(io.RawIOBase):
-    """Chunks as a file to read from."""
+class _ChunkReader(io.RawIOBase):
+    """A readable file over chunks of bytes."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self._chunks = iter(chunks)
