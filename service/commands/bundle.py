@@ -1,4 +1,4 @@
-"""`isthmus bundle build | verify | list`: bundles from published weights, checked, and what there is."""
+"""`isthmus bundle build | verify | list`: make bundles from published weights, check and list them."""
 
 from pathlib import Path
 from typing import Annotated
@@ -24,7 +24,7 @@ def build(
     clip: Annotated[str | None, typer.Option(help=f"Weights of CLIP. {_WEIGHTS}")] = None,
     clap: Annotated[str | None, typer.Option(help=f"Checkpoint of LAION CLAP. {_WEIGHTS}")] = None,
     ulip: Annotated[str | None, typer.Option(help=f"Checkpoint of ULIP-2. {_WEIGHTS}")] = None,
-    connector: Annotated[list[Path] | None, typer.Option(help="A connector's folder, one a leaf")] = None,
+    connector: Annotated[list[Path] | None, typer.Option(help="A connector's folder, one per leaf")] = None,
     clip_model: Annotated[str, typer.Option(help="As open_clip names it")] = "ViT-B-32-quickgelu",
     clap_model: Annotated[str, typer.Option(help="HTSAT-tiny or HTSAT-base")] = "HTSAT-tiny",
     ulip_model: Annotated[str, typer.Option(help="pointbert or pointbert-colored")] = "pointbert",
@@ -52,7 +52,7 @@ def verify(name: Annotated[str, typer.Argument(help="A bundle's name or folder")
 
 @bundle.command("list")
 def list_() -> None:
-    """The bundles that are shipped and those in $ISTHMUS_BUNDLES (~/.isthmus/bundles)."""
+    """List the bundles that are shipped and those in $ISTHMUS_BUNDLES (~/.isthmus/bundles)."""
     table = Table("name", "serves", "connectors", "folder", box=None, pad_edge=False)
     for folder, found in list_bundles():
         if isinstance(found, IsthmusError):

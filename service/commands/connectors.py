@@ -1,6 +1,6 @@
 """`isthmus connectors publish | activate | rollback | list | import`: the connectors a service can switch to.
 
-They speak to a running service, or with `--data-dir` prepare one that is stopped.
+They call a running service, or with `--data-dir` prepare one that is stopped.
 """
 
 from pathlib import Path
@@ -26,7 +26,7 @@ DataDir = Annotated[Path | None, typer.Option(help="A stopped service's data dir
 @connectors_app.command()
 def publish(
     directory: Annotated[
-        list[Path], typer.Argument(help="Connectors as isthmus train makes them, one a leaf")
+        list[Path], typer.Argument(help="Connectors as isthmus train makes them, one per leaf")
     ],
     onto: Annotated[
         str | None, typer.Option(help="The release they are added to; else the active one")
@@ -62,12 +62,12 @@ def rollback(url: Url = DEFAULT_URL, data_dir: DataDir = None) -> None:
 
 @connectors_app.command("list")
 def list_(url: Url = DEFAULT_URL, data_dir: DataDir = None) -> None:
-    """Every release there is, and which is active."""
+    """List every release, and which is active."""
     table = Table("version", "", "origin", "calibration", "connectors", box=None, pad_edge=False)
     for each in _target(url, data_dir).listing().available:
         mark = "active" if each.active else "former" if each.former else ""
-        fitted = "its own" if each.calibrated else "inherited"
-        table.add_row(each.version, mark, each.origin, fitted, ", ".join(each.connectors))
+        calibration = "its own" if each.calibrated else "inherited"
+        table.add_row(each.version, mark, each.origin, calibration, ", ".join(each.connectors))
     Console(width=200).print(table)
 
 

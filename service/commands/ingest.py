@@ -30,7 +30,7 @@ app = typer.Typer()
 
 POLL_SECONDS = 0.25
 TRIES = 5
-"""How often an upload is tried where the connection breaks."""
+"""Attempts at an upload whose connection breaks."""
 SHOWN_FAULTS = 20
 
 
@@ -62,15 +62,15 @@ def ingest(
     settings = settings_with(data_dir=data_dir, bundle=bundle)
     with _Bar() as bar:
         if url is None:
-            asyncio.run(_ingest_here(bar, settings, local.resolve(), collection, given))
+            asyncio.run(_ingest_in_process(bar, settings, local.resolve(), collection, given))
         else:
             with reaching(url) as client:
-                _ingest_there(bar, client, settings, path, on_server, collection, given)
+                _ingest_in_service(bar, client, settings, path, on_server, collection, given)
     raise typer.Exit(bar.summarise())
 
 
 class _Bar:
-    """A progress bar over one job or several in a row, and the sum of what became of their items."""
+    """A progress bar over one job or several in a row, and the sum of their items' outcomes."""
 
     def __init__(self) -> None:
         self._console = Console()
@@ -83,7 +83,7 @@ class _Bar:
             console=self._console,
         )
         self._task = self._progress.add_task("ingesting", total=None, rate="")
-        self._behind = 0
+        self._finished_items = 0
         self._counts = {"stored": 0, "unchanged": 0, "failed": 0}
         self._faults: list[Fault] = []
         self.total: int | None = None
@@ -97,12 +97,12 @@ class _Bar:
         self._progress.stop()
 
     def show(self, job: JobReply) -> None:
-        """Show how far a job is."""
+        """Show a job's progress."""
         progress, rate = job.progress, job.progress.rate
         self._progress.update(
             self._task,
             description="ingesting" if job.state == "running" else job.state,
-            completed=self._behind + progress.done,
+            completed=self._finished_items + progress.done,
             total=self.total if self.total is not None else progress.total,
             rate="" if rate is None else f"{rate:g} items/s",
         )
@@ -113,31 +113,31 @@ class _Bar:
             reason = job.failure.message if job.failure else f"it was {job.state}"
             raise ConfigError(f"job {job.id} did not end well: {reason}")
         self.show(job)
-        self._behind += job.progress.done
+        self._finished_items += job.progress.done
         for name, count in job.result.model_dump().items():
             self._counts[name] += count
         self._faults += [Fault(each.item, each.code, each.message) for each in job.errors]
 
     def add_faults(self, faults: list[Fault]) -> None:
         """Count items that no job was given."""
-        self._behind += len(faults)
+        self._finished_items += len(faults)
         self._counts["failed"] += len(faults)
         self._faults += faults
 
     def summarise(self) -> int:
-        """Print what became of the items; gives the exit status."""
+        """Print the items' outcomes; return the exit status."""
         for fault in self._faults[:SHOWN_FAULTS]:
             self._console.print(f"[red]{escape(fault.item)}[/]: {escape(fault.message)}", highlight=False)
         failed = self._counts["failed"]
         if failed > SHOWN_FAULTS:
             self._console.print(f"... and {failed - SHOWN_FAULTS} more that could not be ingested")
         stored, unchanged = self._counts["stored"], self._counts["unchanged"]
-        said = f"{stored} stored, {unchanged} were there already, {failed} failed"
-        self._console.print(said, highlight=False)
+        summary = f"{stored} stored, {unchanged} were there already, {failed} failed"
+        self._console.print(summary, highlight=False)
         return 1 if failed else 0
 
 
-def _ingest_there(
+def _ingest_in_service(
     bar: _Bar,
     client: Client,
     settings: Settings,
@@ -146,17 +146,17 @@ def _ingest_there(
     collection: str,
     metadata: dict[str, Any],
 ) -> None:
-    """Let a running service ingest a path of its own, or what lies here."""
+    """Have a running service ingest a path on its machine, or an upload from this one."""
     from service.ingest.manifest import count_items
     from service.ingest.pack import items_of, pack
 
     options: dict[str, Any] = {"collection": collection, "metadata": metadata}
     local = Path(path)
     if on_server:
-        _follow_there(bar, client, client.ingest(_kind_by_name(path), path, **options))
+        _follow(bar, client, client.ingest(_kind_by_name(path), path, **options))
     elif _kind(local) == "archive":
         with local.open("rb") as file:
-            _follow_there(bar, client, _uploaded(client, file, local.name, options))
+            _follow(bar, client, _upload(client, file, local.name, options))
     else:
         items, files = items_of(local)
         bar.total = sum(1 for _ in files.names()) if local.is_dir() else count_items(local)
@@ -164,11 +164,11 @@ def _ingest_there(
             bar.add_faults(part.faults)
             if part.items:
                 name = f"{local.name} part {number}"
-                _follow_there(bar, client, _uploaded(client, part.archive, name, options))
+                _follow(bar, client, _upload(client, part.archive, name, options))
 
 
-def _uploaded(client: Client, file: Any, name: str, options: dict[str, Any]) -> JobReply:
-    """The job for an archive. Sent again where the connection breaks: the key makes that one job."""
+def _upload(client: Client, file: Any, name: str, options: dict[str, Any]) -> JobReply:
+    """Upload an archive and return its job. The key makes it one job where a broken upload is sent again."""
     key = uuid.uuid4().hex
     for left in reversed(range(TRIES)):
         try:
@@ -181,8 +181,8 @@ def _uploaded(client: Client, file: Any, name: str, options: dict[str, Any]) -> 
     raise AssertionError("the last try returns or raises")
 
 
-def _follow_there(bar: _Bar, client: Client, job: JobReply) -> None:
-    with _said_on_interrupt(f"job {job.id} goes on in the service; DELETE /jobs/{job.id} ends it"):
+def _follow(bar: _Bar, client: Client, job: JobReply) -> None:
+    with _print_on_interrupt(f"job {job.id} goes on in the service; DELETE /jobs/{job.id} ends it"):
         while not job.has_ended:
             bar.show(job)
             time.sleep(POLL_SECONDS)
@@ -190,10 +190,10 @@ def _follow_there(bar: _Bar, client: Client, job: JobReply) -> None:
     bar.add(job)
 
 
-async def _ingest_here(
+async def _ingest_in_process(
     bar: _Bar, settings: Settings, path: Path, collection: str, metadata: dict[str, Any]
 ) -> None:
-    """Do a job in this process: the one that was begun before for the same, or a new one."""
+    """Run a job in this process: an unfinished one for the same source, or a new one."""
     from service.ingest.submission import IngestRequest, submit
     from service.jobs.record import job_reply
     from service.runtime import Runtime
@@ -202,9 +202,14 @@ async def _ingest_here(
     runtime = Runtime(settings.model_copy(update={"ingest_roots": (*settings.ingest_roots, root)}))
     try:
         await runtime.load()
-        asked = IngestRequest(_kind(path), collection, str(path), metadata=metadata)
-        wanted = {"source": asked.source, "path": asked.path, "collection": collection, "metadata": metadata}
-        begun = [
+        request = IngestRequest(_kind(path), collection, str(path), metadata=metadata)
+        wanted = {
+            "source": request.source,
+            "path": request.path,
+            "collection": collection,
+            "metadata": metadata,
+        }
+        unfinished = [
             job
             for job in runtime.jobs.all()
             if job.kind == "ingest"
@@ -212,9 +217,9 @@ async def _ingest_here(
             and wanted.items() <= job.params.items()
         ]
         record = (
-            await runtime.jobs.resume(begun[0].id)
-            if begun
-            else await submit(runtime.jobs, runtime.inputs, runtime.settings, asked, None)
+            await runtime.jobs.resume(unfinished[0].id)
+            if unfinished
+            else await submit(runtime.jobs, runtime.inputs, runtime.settings, request, None)
         )
         try:
             while not record.has_ended:
@@ -232,7 +237,7 @@ async def _ingest_here(
 
 
 @contextmanager
-def _said_on_interrupt(message: str) -> Iterator[None]:
+def _print_on_interrupt(message: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
@@ -241,7 +246,7 @@ def _said_on_interrupt(message: str) -> Iterator[None]:
 
 
 def _kind(path: Path) -> SourceKind:
-    """Return the kind of what lies here. Raises `ConfigError` for neither folder, archive nor manifest."""
+    """Return the kind of a local path. Raises `ConfigError` where it is no folder, archive or manifest."""
     kind = _kind_by_name(path.name)
     if path.is_dir():
         return "folder"

@@ -1,4 +1,4 @@
-"""`isthmus backup`, `restore`, `export` and `import`: what is kept, taken out and brought back.
+"""`isthmus backup`, `restore`, `export` and `import`: the stored data, taken out and brought back.
 
 They open the index and the media store that the settings name themselves, so the service that uses the data
 directory must be stopped first; but `backup --url` asks the running service.
@@ -61,7 +61,7 @@ def _backup_stopped(settings: Settings, target: Path) -> dict[str, Any]:
 
 @app.command()
 def restore(source: Annotated[Path, typer.Argument(help="A backup")], data_dir: DataDir = None) -> None:
-    """Check a backup and bring it into a new data directory."""
+    """Check a backup and restore it into a new data directory."""
     settings = _settings(data_dir)
     if settings.qdrant_url or settings.index != "edge":
         raise ConfigError(
@@ -105,7 +105,7 @@ def _settings(data_dir: Path | None) -> Settings:
 
 
 def _open(settings: Settings, layout: Layout) -> VectorIndex:
-    """The index that the settings name. In Edge, what it holds stays stored as it is, whatever they say."""
+    """Open the index that the settings name. Stored data in Edge stays as it is, whatever they say."""
     if not settings.qdrant_url and settings.index == "edge":
         return VectorIndex(EdgeBackend(settings.data_dir / "index"), layout)
     return open_configured(layout, settings)
