@@ -2,7 +2,7 @@
 
 Holds `Admission` and `Reservation`. A request reserves its items' share of the budget before any is decoded,
 in the queue of the encoder that will embed them, and gives it back as they are done. Past the budget it is
-refused, with the time the queue needs, at the throughput measured, to have room.
+refused, with the time until the queue can take it at the throughput measured.
 """
 
 import math
@@ -16,17 +16,17 @@ from service.errors import Overloaded
 ESTIMATE_SECONDS = 5.0
 """Seconds that the throughput estimate remembers."""
 KNOWN = 1.2
-"""Completions remembered from which on the rate is known: one slow file tells nothing of the next."""
+"""Completions remembered before the rate counts as known: one slow file says nothing of the next."""
 LONGEST_RETRY = 120
 SMALL = 32
 """Most items of a small request."""
 KEPT = 8
-"""Of so many places of a queue one is kept for small requests."""
+"""One in so many places of a queue is kept for small requests."""
 
 
 @dataclass(slots=True)
 class ThroughputEstimate:
-    """How fast things are done: lately, the seconds `busy` with them and how many are `done`."""
+    """The rate at which things are done: recent seconds `busy` with them, and how many were `done`."""
 
     busy: float = 0.0
     done: float = 0.0
@@ -34,16 +34,16 @@ class ThroughputEstimate:
 
     @property
     def seconds(self) -> float:
-        """Measured seconds for each, 0 while that is not known."""
+        """Measured seconds for each, 0 while not known."""
         return self.busy / self.done if self.done >= KNOWN else 0.0
 
     def begin(self, now: float) -> None:
-        """Something is to be done after nothing was: the longer ago, the less of the rate is remembered."""
+        """Start the clock after idle time: the longer that was, the less of the rate is remembered."""
         self._forget(now - self.last)
         self.last = now
 
     def complete(self, now: float) -> None:
-        """Count one as done: those of a batch come at once and share the time since the batch before."""
+        """Count one as done; those of a batch come together and share the time since the batch before."""
         passed = now - self.last
         self._forget(min(passed, ESTIMATE_SECONDS))
         self.busy += passed
@@ -58,9 +58,9 @@ class ThroughputEstimate:
 
 @dataclass(slots=True)
 class QueueBudget:
-    """What was admitted for one encoder and has not left yet, and how fast that goes.
+    """The items admitted for one encoder that have not left yet, and the rate at which they leave.
 
-    Many an item never comes to the encoder: it is known, or bad. So those `encoding`, which wait for it or
+    Many items never reach the encoder: they are known, or bad. So those `encoding`, which wait for it or
     are in it, have a rate of their own: it would be too slow for the others, and theirs too fast for it.
     """
 
@@ -72,7 +72,7 @@ class QueueBudget:
     encoder: ThroughputEstimate = field(default_factory=ThroughputEstimate)
 
     def wait(self, more: int = 0) -> float:
-        """Seconds until all is done, and so many items more."""
+        """Return the seconds until all items are done, and so many `more`."""
         others = self.items - self.encoding + more
         return self.encoding * self.encoder.seconds + others * self.leaving.seconds
 
@@ -89,11 +89,11 @@ class Admission:
         self.queues: dict[str, QueueBudget] = {}
 
     def enter(self, items: Sequence[tuple[str, int]], seconds_left: float) -> "Reservation":
-        """Reserve for items given as (queue, bytes): for all of them, or raise `Overloaded`.
+        """Return a reservation for all items, given as (queue, bytes), or raise `Overloaded`.
 
         A queue is full where its bounds would be passed, or where at its rate the items could not be done
         within `seconds_left`. An empty queue takes any request, however large; one less than half full takes
-        any number of items, and a few are let in however many items of large requests there are.
+        any number of items, and small requests have places of their own beside those of large ones.
         """
         wanted = Counter(queue for queue, _ in items)
         weight: Counter[str] = Counter()
@@ -113,16 +113,16 @@ class Admission:
         return Reservation(self, [(name, size, wanted[name] <= SMALL) for name, size in items])
 
     def full(self, seconds_left: float) -> bool:
-        """Whether some queue takes not one item more that is to be done within `seconds_left`."""
+        """Return whether some queue cannot take one more item and finish it within `seconds_left`."""
         return any(self.refusal(name, seconds_left) for name in self.queues)
 
     def refusal(self, name: str, seconds_left: float) -> Overloaded | None:
-        """What `enter` would raise for one more item in a queue, the smallest there is."""
+        """Return what `enter` would raise for one more item in a queue, of one byte, or None."""
         queue = self.queues.get(name)
         return None if queue is None else self._refused(name, queue, 1, 1, seconds_left)
 
     def begin(self, name: str) -> None:
-        """An item comes to the encoder."""
+        """Count an item as having reached the encoder."""
         queue = self.queues[name]
         if not queue.encoding:
             queue.encoder.begin(self._clock())
@@ -131,7 +131,7 @@ class Admission:
     def leave(self, name: str, size: int, small: bool, *, begun: bool, done: bool) -> None:
         """Give back the reservation of one item, of a `small` request or a large one.
 
-        `begun` if it came to the encoder; `done` unless it was given up, which tells nothing of the rate.
+        `begun` if it reached the encoder; `done` unless it was given up, which says nothing of the rate.
         """
         queue, now = self.queues[name], self._clock()
         queue.items -= 1
@@ -146,7 +146,7 @@ class Admission:
     def _refused(
         self, name: str, queue: QueueBudget, count: int, size: int, seconds_left: float
     ) -> Overloaded | None:
-        """Why a queue cannot take `count` items of `size` bytes together, or None where it can."""
+        """Return why a queue cannot take `count` items of `size` bytes in total, or None where it can."""
         if not queue.items:
             return None
         over_items = self._over_items(queue, count)
@@ -157,7 +157,7 @@ class Admission:
         return None
 
     def _over_items(self, queue: QueueBudget, count: int) -> int:
-        """How many items must leave a queue before it takes a request's `count`; below 1: none."""
+        """Return how many items must leave a queue before it takes a request's `count`; below 1: none."""
         kept = self._max_items // KEPT
         over = [queue.items + 1 - self._max_items // 2]
         if count <= SMALL:
@@ -180,26 +180,26 @@ class Admission:
 
 
 class Reservation:
-    """What one request has reserved, item by item. Leaving its block gives back what still is."""
+    """One request's reservation, item by item. Leaving its block gives back the rest."""
 
     def __init__(self, admission: Admission, items: Sequence[tuple[str, int, bool]]) -> None:
         self._admission = admission
-        self._inside = dict(enumerate(items))
+        self._reserved = dict(enumerate(items))
         self._begun: set[int] = set()
 
     def __enter__(self) -> "Reservation":
         return self
 
     def __exit__(self, *error: object) -> None:
-        for index in list(self._inside):
+        for index in list(self._reserved):
             self.leave(index, False)
 
     def begin(self, index: int) -> None:
-        """An item, which is still inside, comes to the encoder."""
+        """Count an item, not given back yet, as having reached the encoder."""
         self._begun.add(index)
-        self._admission.begin(self._inside[index][0])
+        self._admission.begin(self._reserved[index][0])
 
     def leave(self, index: int, done: bool) -> None:
         """Give back the reservation of one item, once; `done` as for `Admission.leave`."""
-        if (place := self._inside.pop(index, None)) is not None:
+        if (place := self._reserved.pop(index, None)) is not None:
             self._admission.leave(*place, begun=index in self._begun, done=done)

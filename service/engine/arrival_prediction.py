@@ -1,52 +1,53 @@
-"""Whether those who were just answered ask again at once, and are worth a moment's wait.
+"""Arrival prediction: a moment's wait for clients that ask again as soon as they are answered.
 
-Eight clients that each send their next item when they have their answer meet a worker that takes what waits
-in two camps: one item goes alone while seven come back, then those seven while the one does. Two batches in
-place of one are more work (of eight short texts a third), and everybody waits for both. `ArrivalPrediction`
-is told what is asked and answered, and says how long the next batch had better wait, and for how many.
+Eight clients that each send their next item when they have their answer split into two camps at a worker that
+takes what waits: one item goes alone while seven arrive, then those seven while the one does. Two batches in
+place of one are more work (a third more for eight short texts), and everybody waits for both.
+`ArrivalPrediction` records what is asked and answered, and predicts for how many items, and for how long, the
+next batch should wait.
 """
 
 WINDOW = 0.008
-"""Seconds after its answer within which a client has come back: eight replies, read and asked anew."""
+"""Seconds after an answer within which its client has asked again: eight read their replies and send anew."""
 WEIGHT = 0.2
-"""Weight of the latest batch in the measured share that comes back."""
+"""Weight of the latest batch in the measured share of clients that ask again."""
 WORTH = 0.5
-"""Share that comes back from which on they are waited for."""
+"""Least share of clients asking again that makes them worth waiting for."""
 
 
 class ArrivalPrediction:
-    """What is known of an encoder's clients. Not thread-safe: its owner holds the lock; times in seconds."""
+    """A record of an encoder's clients. Not thread-safe: its owner holds the lock; times in seconds."""
 
     def __init__(self) -> None:
         self._share = 0.0
-        self._answered = self._came = 0
-        self._at = -WINDOW
+        self._answered = self._arrived = 0
+        self._answered_at = -WINDOW
         self._expected = 0
         self._longest = 0.0
 
     def asked(self, now: float) -> None:
-        """An item was asked for."""
-        if now - self._at < WINDOW:
-            self._came += 1
+        """Record that an item was asked for."""
+        if now - self._answered_at < WINDOW:
+            self._arrived += 1
 
     def answered(self, items: int, waiting: int, most: int, took: float, now: float) -> None:
-        """A batch that had the processor to itself was answered; `waiting` others wait by now.
+        """Record that a batch that had the processor to itself was answered; `waiting` others wait by now.
 
-        `items` are those of requests that are done with it, whose clients may come back; `most` is how many a
-        batch like it may hold.
+        `items` counts those whose requests are done with it, and whose clients may ask again; `most` is how
+        many a batch like it may hold.
         """
         if self._answered:
-            self._share += (min(1.0, self._came / self._answered) - self._share) * WEIGHT
-        self._answered, self._came, self._at = items, 0, now
+            self._share += (min(1.0, self._arrived / self._answered) - self._share) * WEIGHT
+        self._answered, self._arrived, self._answered_at = items, 0, now
         self._expected = min(items + waiting, most)
         self._longest = min(WINDOW, took)
 
     def worth_waiting(self, waiting: int, now: float) -> tuple[int, float]:
-        """How many items the next batch should wait for, and for how many seconds at most, 0 if not at all.
+        """Return how many items the next batch should wait for, and for at most how many seconds (0: not).
 
-        Never for longer than the batch before it took, and only right after that.
+        The wait is never longer than the batch before took, and only right after that.
         """
-        left = self._at + self._longest - now
+        left = self._answered_at + self._longest - now
         if self._share < WORTH or waiting >= self._expected or left <= 0:
             return waiting, 0.0
         return self._expected, left

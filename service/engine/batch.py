@@ -15,12 +15,12 @@ from service.engine.embedding import Vectors
 from service.engine.fair_queue import FairQueue
 
 LOOKAHEAD = 4
-"""How many batches' worth of items are looked at for items of like length."""
+"""Batches' worth of items that are searched for items of similar length."""
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A job's result: its vectors, and the seconds it waited and its batch took."""
+    """An item's result: its vectors, and the seconds it waited and its batch took."""
 
     vectors: Vectors
     waited: float
@@ -38,7 +38,7 @@ class QueuedItem:
 
     @property
     def rows(self) -> int:
-        """How much of a batch it fills: one row, or one a window of long audio."""
+        """The rows of a batch it fills: one, or one per window of long audio."""
         return len(self.prepared.rows)
 
 
@@ -48,14 +48,14 @@ def next_batch(
     """Take the next batch out of a queue: at most `max_rows` rows, but at least one item, of one modality.
 
     `in_time` bounds the rows further, modality by modality: a text is done sooner than an image.
-    The item whose turn it is always goes; those that go with it are, of the next in turn, the ones nearest
-    to its length, so that little is padded. Jobs that nobody waits for any more are dropped on the way.
-    Empty only if nothing was left.
+    The item whose turn it is always goes; with it go those of the next in turn that are nearest to its
+    length, so that little is padded. Items that nobody waits for any more are dropped on the way. Returns an
+    empty list only if nothing was left.
     """
     abandoned: list[tuple[Hashable, QueuedItem]] = []
     candidates: list[tuple[Hashable, QueuedItem]] = []
-    for flow, job in islice(queue.in_turn(), LOOKAHEAD * max_rows):
-        (abandoned if job.future.cancelled() else candidates).append((flow, job))
+    for flow, item in islice(queue.in_turn(), LOOKAHEAD * max_rows):
+        (abandoned if item.future.cancelled() else candidates).append((flow, item))
     chosen: list[tuple[Hashable, QueuedItem]] = []
     if candidates:
         first = candidates[0][1].prepared
@@ -69,4 +69,4 @@ def next_batch(
                 break
             chosen.append(entry)
     queue.remove(abandoned + chosen)
-    return [job for _, job in chosen]
+    return [item for _, item in chosen]

@@ -1,7 +1,7 @@
-"""Vectors of content seen before: identical content is embedded once.
+"""The cache of vectors of content seen before: identical content is embedded once.
 
 Holds `VectorCache`, least recently used out first, by content hash, modality and encoder fingerprint: a new
-encoder never meets an old vector. A vector says which connector it is of; a new one projects it anew.
+encoder never meets an old vector. A vector names its connector; a new connector projects it anew.
 """
 
 import threading
@@ -34,7 +34,7 @@ class VectorCache:
         return len(self._items)
 
     def get(self, key: CacheKey) -> Vectors | None:
-        """The vectors of this content, if they are kept."""
+        """Return the vectors of this content, if they are kept."""
         with self._lock:
             found = self._items.get(key)
             if found is not None:

@@ -29,16 +29,16 @@ class ComputeThread:
         # A thread that hangs must not keep the process from ending.
         threading.Thread(target=self._work, name="compute", daemon=True).start()
         self.run(self._take_cores)
-        compute_on(1)  # other threads' operations are small; torch gives new ones what was asked for last
+        compute_on(1)  # other threads' operations are small; torch gives new threads the number set last
 
     def run(self, function: Callable[[], T]) -> T:
-        """Run a function there and wait for it; raises what it raises."""
+        """Run a function on this thread, wait for it and return its result. Raises what it raises."""
         future: Future[T] = Future()
         self._tasks.put((function, future))
         return future.result()
 
     def close(self) -> None:
-        """End the thread after what it has to do."""
+        """End the thread after the functions it was given."""
         self._tasks.put(None)
 
     def _take_cores(self) -> None:
@@ -54,16 +54,16 @@ class ComputeThread:
             function, future = task
             try:
                 future.set_result(function())
-            except BaseException as error:  # whoever waits for it is to have it, whatever it is
+            except BaseException as error:  # raised again where it is waited for, whatever it is
                 future.set_exception(error)
             del task, function, future  # a batch and its vectors, while this waits for the next
 
 
 def shares(copies: int) -> list[tuple[int, frozenset[int] | None]]:
-    """How many cores each of so many copies on the CPU has, and which: a socket's where there are several."""
+    """Return each CPU copy's number of cores, and which they are: one socket's where there are several."""
     cores, nodes = available_cores(), numa_nodes()
-    apart = copies > 1 and len(nodes) > 1
+    per_socket = copies > 1 and len(nodes) > 1
     return [
-        (max(1, cores // copies + (i < cores % copies)), nodes[i % len(nodes)] if apart else None)
+        (max(1, cores // copies + (i < cores % copies)), nodes[i % len(nodes)] if per_socket else None)
         for i in range(copies)
     ]

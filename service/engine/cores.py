@@ -1,6 +1,6 @@
-"""Which cores this process may use, and how many of them torch takes for a thread's operations.
+"""The cores this process may use, and how many of them torch takes for a thread's operations.
 
-The first is told by its affinity, the quota of its container and the sockets they are on.
+Its affinity and its container's quota limit the cores; NUMA nodes say which are on one socket.
 """
 
 import math
@@ -14,7 +14,7 @@ NODES = Path("/sys/devices/system/node")
 
 
 def available_cores(quota_file: Path = QUOTA_FILE) -> int:
-    """Cores to plan threads for, at least 1. A container's quota of 1.5 cores counts as 2."""
+    """Return the number of cores to plan threads for, at least 1. A container's quota of 1.5 counts as 2."""
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
     try:
@@ -37,7 +37,7 @@ def compute_on(cores: int) -> None:
 
 
 def numa_nodes(directory: Path = NODES) -> list[frozenset[int]]:
-    """The cores this process may use, node by node; one empty set where the nodes are not known."""
+    """Return the cores this process may use, node by node; one empty set where the nodes are not known."""
     affinity = getattr(os, "sched_getaffinity", None)
     allowed = affinity(0) if affinity else set()
     nodes = []

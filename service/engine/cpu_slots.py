@@ -1,4 +1,4 @@
-"""How batches share the processor's cores: a small one has all of them, several large ones a slot each.
+"""CPU slots: the shares of the processor's cores on which batches compute, one slot or all cores each.
 
 A batch on all cores is done soonest, but its threads wait for one another at every step, and longest where
 the event loop needs the cores too: two batches, each on half of them, are more work in the same time (of
@@ -20,7 +20,7 @@ from service.engine.compute import ComputeThread
 T = TypeVar("T")
 
 Slot = int
-"""Which slot a batch has, or `ALL_CORES`."""
+"""A slot's number, or `ALL_CORES`."""
 ALL_CORES: Slot = -1
 SLOT_ITEMS = 8
 """Items that make a good batch on one slot."""
@@ -28,7 +28,7 @@ SLOT_ITEMS = 8
 
 @dataclass(frozen=True, slots=True)
 class SlotGrant:
-    """A slot, and among how many free ones, itself included, the items that wait are to be shared.
+    """A slot, and the number of free ones, itself included, `among` which the waiting items are shared.
 
     `alone`: no other batch runs beside it, and none waited behind it when it was granted.
     """
@@ -40,7 +40,7 @@ class SlotGrant:
 
 @dataclass(slots=True, eq=False)
 class _Turn:
-    """Who waits for a slot."""
+    """A batch that waits for a slot."""
 
     waiting: Callable[[], int]
     small: bool
@@ -48,9 +48,9 @@ class _Turn:
 
 
 class CpuSlots:
-    """Threads to compute on: a slot each, and `whole`, which has the cores of all, if batches may have them.
+    """Threads to compute on: one per slot, and `whole`, which has all cores, if batches may have them.
 
-    Whoever asks first has a slot first. Close it when done.
+    First come, first served. Close it when done.
     """
 
     def __init__(self, slots: Sequence[ComputeThread], whole: ComputeThread | None = None) -> None:
@@ -67,10 +67,10 @@ class CpuSlots:
     def run(
         self, function: Callable[[SlotGrant], T], waiting: Callable[[], int], *, small: bool = False
     ) -> T:
-        """Run a function on a slot, or on the whole, and wait for it; raises what it raises.
+        """Run a function on a slot, or on all cores, and return its result. Raises what it raises.
 
-        `waiting` tells how many items of its encoder there are, at any time and on any thread, and `small`
-        that a slot serves that encoder as well as the whole.
+        `waiting` returns how many items of its encoder wait, at any time and on any thread; `small` says that
+        a slot serves that encoder as well as all cores.
         """
         turn = _Turn(waiting, small or not self._has_whole)
         with self._lock:
@@ -88,12 +88,12 @@ class CpuSlots:
                 self._grant()
 
     def close(self) -> None:
-        """End the threads after what they have to do."""
+        """End the threads after the functions they were given."""
         for thread in self._threads.values():
             thread.close()
 
     def _grant(self) -> None:
-        """Give what is free to those who have waited longest."""
+        """Grant what is free to those that have waited longest."""
         while self._turns and self._free and not self._whole_runs:
             turn, free = self._turns.popleft(), len(self._free)
             some_run = free < self._slots

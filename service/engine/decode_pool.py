@@ -1,7 +1,7 @@
 """The threads that read, decode and preprocess media, so that the event loop never does.
 
-Holds `DecodePool`. It is given functions, runs them with each request in its turn, and gives their results to
-the event loop; what nobody waits for any more is not started.
+Holds `DecodePool`. It runs functions, each request in its turn, and hands their results to the event loop; a
+function that nobody waits for any more is not started.
 """
 
 import asyncio
@@ -21,9 +21,9 @@ T = TypeVar("T")
 log = logging.getLogger("isthmus")
 
 STUCK_SECONDS = 60.0
-"""A thread at one item for longer than this is not counted on any more."""
+"""Seconds at one item after which a thread counts as stuck."""
 LONGEST_STOP = 10.0
-"""Seconds the threads get to finish what they are at."""
+"""Seconds the threads get to finish their last items."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,7 +74,7 @@ class DecodePool:
             raise
 
     def answers(self) -> bool:
-        """Whether a thread is idle, or began what it is at less than `STUCK_SECONDS` ago."""
+        """Return whether a thread is idle, or began its item less than `STUCK_SECONDS` ago."""
         now = time.perf_counter()
         return any(not begun or now - begun < STUCK_SECONDS for begun in self._begun)
 
@@ -90,7 +90,7 @@ class DecodePool:
             log.error("%d decoder threads died and were restarted", len(dead))
 
     def close(self) -> None:
-        """Stop the threads after what they are at; what still waits fails with `Unavailable`.
+        """Stop the threads after their items; what still waits fails with `Unavailable`.
 
         A thread that hangs is left behind: the process must end all the same.
         """
@@ -140,20 +140,22 @@ class DecodePool:
             self._tell(task, resolve_future, timed)
 
     @staticmethod
-    def _tell(task: Task[T], how: "Callable[[asyncio.Future[Timed[T]], Any], None]", outcome: object) -> None:
-        """Settle a task's future on its event loop, unless that has ended before the thread."""
+    def _tell(
+        task: Task[T], resolve: "Callable[[asyncio.Future[Timed[T]], Any], None]", outcome: object
+    ) -> None:
+        """Resolve a task's future on its event loop, unless that has ended before the thread."""
         loop = task.future.get_loop()
         if not loop.is_closed():
-            loop.call_soon_threadsafe(how, task.future, outcome)
+            loop.call_soon_threadsafe(resolve, task.future, outcome)
 
 
 def resolve_future(future: "asyncio.Future[T]", value: T) -> None:
-    """Give a future its result, unless nobody waits for it any more."""
+    """Set a future's result, unless nobody waits for it any more."""
     if not future.done():
         future.set_result(value)
 
 
 def fail_future(future: "asyncio.Future[Any]", error: Exception) -> None:
-    """Give a future its exception, unless nobody waits for it any more."""
+    """Set a future's exception, unless nobody waits for it any more."""
     if not future.done():
         future.set_exception(error)

@@ -1,4 +1,4 @@
-"""One item's embedding: its vectors, what it was found to be, and where its time went."""
+"""One item's embedding: its vectors, its modality and type, and where its time went."""
 
 from dataclasses import dataclass, replace
 
@@ -18,7 +18,8 @@ Matrix = npt.NDArray[np.float32]
 class Vectors:
     """The native [d] and unified [D] vector of one item, float32, L2-normalised.
 
-    `tokens` is the length of a text in tokens, 0 for other media; `connector` is what gave `unified`.
+    `tokens` is the length of a text in tokens, 0 for other media; `connector` is the version that made
+    `unified`.
     """
 
     native: Vector

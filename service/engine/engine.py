@@ -1,7 +1,7 @@
 """The engine: every request's media through decoding, batching and the encoders.
 
-Holds `Engine`. It is given a unified space and items as requests bring them, and gives an embedding or an
-error for each. The steps are admission, preprocessor, vector cache, one worker an encoder: a module each.
+Holds `Engine`. It takes the items of requests and returns an embedding or an error for each. The steps are
+admission, preprocessor, vector cache and one worker per encoder: a module each.
 """
 
 import asyncio
@@ -41,11 +41,11 @@ Copies: TypeAlias = tuple[str, Mapping[str, Encoder]]
 log = logging.getLogger("isthmus.engine")
 
 FRESH_SECONDS = 10.0
-"""An encoder that embedded something this lately is known to answer."""
+"""Seconds for which an encoder that embedded something counts as answering."""
 SUPERVISION_SECONDS = 1.0
 UNKNOWN_QUEUE = "unknown"
 INLINE_ITEMS = 4
-"""Requests of so few items have their short texts prepared on the event loop."""
+"""Requests of up to so many items have their short texts prepared on the event loop."""
 KNOWN_TEXT_BYTES = 4096
 """Texts up to this size are looked up on the event loop, longer ones by the preprocessor."""
 
@@ -107,17 +107,17 @@ class Engine:
         return engine
 
     def adopt(self, space: UnifiedSpace) -> None:
-        """Project with other connectors from now on; the encoders are the same."""
+        """Switch to a space with other connectors and the same encoders."""
         self.space = space
 
     async def embed(
         self, items: Sequence[MediaInput], seconds_left: float, space: UnifiedSpace | None = None
     ) -> list[Embedding | IsthmusError]:
-        """Embed the items of one request: for each its embedding, or what is wrong with it.
+        """Embed the items of one request; return for each its embedding, or what is wrong with it.
 
         All unified vectors are of one connector: that of `space`, or the one in use. Raises `Overloaded`
-        where there is no room for all of them but the short texts seen before, and `DeadlineExceeded` where
-        no time is left. Cancelling it takes its items out of every queue.
+        where the queues cannot take all of them (short texts seen before need none), and `DeadlineExceeded`
+        where no time is left. Cancelling it takes its items out of every queue.
         """
         if seconds_left <= 0:
             raise DeadlineExceeded("the deadline passed before any item was begun")
@@ -134,15 +134,15 @@ class Engine:
         flow = object()
         window = asyncio.Semaphore(self._window)
         inline = len(items) <= INLINE_ITEMS
-        # The reservation's end matters: an item cancelled before its first step never gives its own back.
+        # The block's end matters: an item cancelled before its first step never leaves by itself.
         with self.admission.enter(queues, seconds_left) as reservation:
-            one_by_one = (
+            embeddings = (
                 self._embed_one(item, reservation, index, flow, window, inline)
                 for index, item in enumerate(items)
             )
             if len(items) == 1:
-                return [await next(one_by_one)]
-            return await asyncio.gather(*one_by_one)
+                return [await next(embeddings)]
+            return await asyncio.gather(*embeddings)
 
     def refusal(self, modality: Modality, seconds_left: float) -> Overloaded | None:
         """Return why nothing of this modality can be taken now and done in time, or None where it can."""
@@ -185,7 +185,7 @@ class Engine:
             self._metrics.admitted_bytes.labels(name).set(budget.bytes)
 
     async def close(self) -> None:
-        """Stop every thread, after the batch or item it is at."""
+        """Stop every thread after its batch or item."""
         if self._supervisor is not None:
             self._supervisor.cancel()
             with suppress(asyncio.CancelledError):
@@ -273,7 +273,7 @@ class Engine:
 
 
 def probe_media() -> Mapping[Modality, Media]:
-    """Return one small decoded item a modality, always the same: what an encoder is probed with."""
+    """Return one small decoded item per modality, always the same, to probe an encoder with."""
     rng = np.random.default_rng(0)
     return {
         "text": "a probe",

@@ -1,7 +1,7 @@
 """A queue in which every request has its turn.
 
-Holds items under the request (*flow*) they came with and gives them out one flow after the other, so that a
-request of one item waits behind one item of each other request, not behind all two thousand of them.
+Keeps items under the request (*flow*) they came with and hands them out one flow after the other, so that a
+request of one item waits behind one item of each other request, not behind all two thousand of one.
 """
 
 from collections import OrderedDict, deque
@@ -43,7 +43,7 @@ class FairQueue(Generic[T]):
         return item
 
     def in_turn(self) -> Iterator[tuple[Hashable, T]]:
-        """Every item with its flow, in the order `pop` would give them."""
+        """Yield every item with its flow, in the order of `pop`."""
         rounds = [(flow, iter(list(items))) for flow, items in self._flows.items()]
         while rounds:
             remaining = []
@@ -64,7 +64,7 @@ class FairQueue(Generic[T]):
                 del self._flows[flow]
 
     def remove(self, chosen: list[tuple[Hashable, T]]) -> None:
-        """Take out items that `in_turn` gave; their flows go to the back of the line."""
+        """Take out items that `in_turn` yielded; their flows go to the back of the line."""
         by_flow: dict[Hashable, set[int]] = {}
         for flow, item in chosen:
             by_flow.setdefault(flow, set()).add(id(item))

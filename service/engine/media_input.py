@@ -1,6 +1,6 @@
-"""One item as a request brings it: not yet read, not yet decoded.
+"""One item of a request: not yet read, not yet decoded.
 
-Holds `MediaInput`, made from multipart files, base64 or plain text, and given to the engine.
+Holds `MediaInput`, made from multipart files, base64 or plain text, for the engine.
 """
 
 import hashlib
@@ -11,15 +11,15 @@ from connectors.media import sniff
 from connectors.modality import Modality
 
 HEAD_BYTES = 4096
-"""As much as tells most formats apart."""
+"""Bytes that tell most formats apart."""
 
 
 class MediaInput:
     """Media given as a text, as bytes in memory, or as an open file (a spooled upload) of `size` bytes.
 
-    `name` is what messages call it and a format hint: its `filename`, where it has one, or its place in the
-    request. `modality` is set where the request said it. It is read and hashed once, when that is first
-    asked for. For one thread at a time.
+    `name` is for messages and a format hint: its `filename`, where it has one, or its place in the request.
+    `modality` is set where the request named it. It is read and hashed once, at first need. For one thread at
+    a time.
     """
 
     __slots__ = (
@@ -55,14 +55,14 @@ class MediaInput:
 
     @classmethod
     def text(cls, text: str, name: str, filename: str | None = None) -> "MediaInput":
-        """A plain text."""
+        """Return the input of a plain text."""
         data = text.encode("utf-8", "surrogatepass")
         item = cls(data, len(data), name, "text/plain", "text", filename)
         item.is_text = True
         return item
 
     def read(self) -> bytes:
-        """Return all its bytes. Reads a file from its start; not for the event loop then."""
+        """Return all its bytes. A file is read from its start: not for the event loop then."""
         if self._data is None:
             assert self._file is not None  # it is one or the other
             self._file.seek(0)
@@ -76,7 +76,7 @@ class MediaInput:
         return self._sha256
 
     def likely_modality(self) -> Modality | None:
-        """Return what its first bytes make of it, or None: for choosing a queue, not for decoding."""
+        """Return the modality its first bytes suggest, or None: for choosing a queue, not for decoding."""
         if self.modality is not None or self.is_text:
             return self.modality or "text"
         if self._data is not None:

@@ -1,7 +1,7 @@
 """The preprocessor: items read, looked up in the cache, decoded and prepared for their encoder.
 
-Holds `Preprocessor`. It owns the threads and the child processes that do it, and chooses for each item where
-it is done: on the event loop (a short text), on a thread, or in a child process (a decoder that is Python).
+Holds `Preprocessor`. It owns the threads and child processes for that, and chooses for each item the event
+loop (a short text), a thread, or out of process (a decoder written in Python).
 """
 
 import time
@@ -27,8 +27,7 @@ T = TypeVar("T")
 
 TEXT_MIME = "text/plain"
 OUT_OF_PROCESS_BYTES = 64 * 1024
-"""Files from this size on that are read in Python are decoded out of process: a text of that size takes
-20 ms."""
+"""Least size of the files read in Python that are decoded out of process: a text of that size takes 20 ms."""
 INLINE_BYTES = 1000
 """Texts up to this size may be prepared on the event loop: a hop to a thread would take longer."""
 DISPLAY = "display"
@@ -63,7 +62,7 @@ class UndecodedFile:
 class Preprocessor:
     """Threads and child processes that read and decode. For the event loop; close it when done.
 
-    `space` gives the unified space in use; every space it gives has the same encoders.
+    `space` returns the unified space in use; every space it returns has the same encoders.
     """
 
     def __init__(
@@ -86,7 +85,7 @@ class Preprocessor:
     async def run(self, item: MediaInput, flow: Hashable, *, inline: bool) -> Timed[Preprocessed]:
         """Read, look up, decode and prepare one item in its flow's turn.
 
-        `inline`: its request is so small that a short text is prepared on the event loop. Raises what the
+        `inline` says that its request is small: a short text is prepared on the event loop. Raises what the
         decoder raises.
         """
         if inline and item.is_text and item.size <= INLINE_BYTES:
@@ -117,7 +116,7 @@ class Preprocessor:
     ) -> T:
         """Return what `draw` makes of a file of `size` bytes that is only to be shown.
 
-        All such work together has the turn of one request. Raises `Overloaded` where too much of it waits,
+        All such work together takes the turn of one request. Raises `Overloaded` where too much of it waits,
         and what the decoder raises.
         """
 
@@ -137,7 +136,7 @@ class Preprocessor:
             return drawn
 
     def key(self, modality: Modality, item: MediaInput) -> CacheKey:
-        """Return what an item's vectors are kept under."""
+        """Return the cache key of an item's vectors."""
         return CacheKey(item.sha256(), modality, self._space().encoder_of(modality).fingerprint)
 
     def answers(self) -> bool:
@@ -145,17 +144,17 @@ class Preprocessor:
         return self._threads.answers() and self._waiting_threads.answers()
 
     def duties(self) -> list[Callable[[], None]]:
-        """Return what is to be done every so often: dead threads started anew, idle children ended."""
+        """Return the regular duties: restart dead threads, end idle children."""
         return [self._threads.revive, self._waiting_threads.revive, self.processes.end_idle]
 
     def close(self) -> None:
-        """End the children, and the threads after what they are at."""
+        """End the children, and the threads after their items."""
         self.processes.close()
         for threads in (self._waiting_threads, self._threads):
             threads.close()
 
     def _read(self, item: MediaInput) -> Preprocessed | Undecoded:
-        """Read, tell, look up, decode and prepare one item; what is decoded out of process is only read."""
+        """Read, identify, look up, decode and prepare one item; one to decode out of process is only read."""
         data = item.read()
         Source(data, item.name, self._limits).check_bytes()
         mime, modality = TEXT_MIME, item.modality
@@ -181,5 +180,5 @@ class Preprocessor:
 
 
 def _is_out_of_process(modality: Modality, data: bytes, name: str) -> bool:
-    """Return whether a file's decoder would keep everybody waiting for the interpreter here."""
+    """Return whether a file is decoded out of process: here its decoder would hold the interpreter lock."""
     return modality == "point_cloud" and len(data) >= OUT_OF_PROCESS_BYTES and is_read_in_python(data, name)

@@ -1,9 +1,9 @@
 """Copies of an encoder, and where each of its batches runs.
 
-`devices_meant` says which devices a setting names. Given a copy of an encoder on each of them, `replicas_of`
-gives the `Replica`s, one for every batch that one worker may have under way: on a GPU two, so that the next
-is prepared and copied while one runs; on the CPU one a slot. The same encoder may be given for several slots
-(`slots_on_cpu`), or, on the sockets of a large machine, a copy for each.
+`devices_meant` returns the devices that a setting names. Given a copy of an encoder on each of them,
+`replicas_of` returns the `Replica`s, one for every batch that a worker may have under way: two on a GPU, so
+that the next is prepared and copied while one runs; one per slot on the CPU. Several slots may share one
+encoder (`slots_on_cpu`) or, on the sockets of a large machine, have a copy each.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,17 +23,17 @@ T = TypeVar("T")
 STREAMS = 2
 """Batches under way at once on one GPU."""
 SMALL_PARAMETERS = 20_000_000
-"""An encoder of fewer gains hardly anything from a second core: its steps are too short to be shared."""
+"""An encoder with fewer gains hardly anything from a second core: its steps are too short to be shared."""
 MOST_SLOTS = 8
-"""Batches under way at once on the CPU, at most: what is Python in them runs one at a time."""
+"""Most batches under way at once on the CPU: their Python code runs one at a time."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunContext:
-    """What a batch is given to run with.
+    """The context a batch runs in.
 
-    `encoder` is the copy there, and `among` how many batches are to share the items that wait. `alone` tells
-    that no other runs beside it or waits behind it: nobody is kept from the processor if it begins later.
+    `encoder` is the copy there, and `among` the number of batches that share the waiting items. `alone` says
+    that no other batch runs beside it or waits behind it: it may begin later and keep nobody waiting.
     """
 
     encoder: Encoder
@@ -42,12 +42,12 @@ class RunContext:
 
 
 class Replica(Protocol):
-    """Where one batch at a time of an encoder runs."""
+    """A place where one batch of an encoder runs at a time."""
 
     def run(self, function: Callable[[RunContext], T], waiting: Callable[[], int]) -> T:
-        """Run what uses the encoder where it is to be run; raises what it raises.
+        """Run a function of the encoder here and return its result. Raises what it raises.
 
-        `waiting` tells how many items do.
+        `waiting` returns the number of waiting items.
         """
 
 
@@ -59,21 +59,21 @@ class OnGpu:
     stream: "torch.cuda.Stream"
 
     def run(self, function: Callable[[RunContext], T], waiting: Callable[[], int]) -> T:
-        """As `Replica.run`. A GPU does a large batch in the time of a small one: nothing is shared out."""
+        """Run as `Replica.run` does. A GPU does a large batch as fast as a small one: none is shared."""
         with torch.cuda.stream(self.stream):
             return function(RunContext(self.encoder, among=1, alone=False))
 
 
 @dataclass(frozen=True, slots=True)
 class OnCpu:
-    """A place on the slots, on any that is free; `copies` are the encoder as each slot has it."""
+    """A place on any CPU slot that is free; `copies` are each slot's copy of the encoder."""
 
     copies: Sequence[Encoder]
     slots: CpuSlots
     small: bool
 
     def run(self, function: Callable[[RunContext], T], waiting: Callable[[], int]) -> T:
-        """As `Replica.run`."""
+        """Run as `Replica.run` does."""
 
         def on_slot(grant: SlotGrant) -> T:
             encoder = self.copies[0 if grant.slot == ALL_CORES else grant.slot]
@@ -83,17 +83,17 @@ class OnCpu:
 
 
 def devices_meant(setting: str) -> list[str]:
-    """The devices that get a copy of the encoders: those named, or for "auto" every GPU, else the CPU."""
+    """Return the devices that get the encoders: those named, or for "auto" every GPU, else the CPU."""
     if setting != "auto":
         return [name.strip() for name in setting.split(",")]
     return [f"cuda:{i}" for i in range(torch.cuda.device_count())] or ["cpu"]
 
 
 def slots_on_cpu(encoders: Iterable[Encoder], cores: int) -> int:
-    """How many batches are to run at once on so many cores, with the same encoders.
+    """Return how many batches run at once on so many cores, with the same encoders.
 
-    With large ones, for which all cores compute at times, a slot has one core, or there is one slot: the
-    helper threads of both would be more than the cores.
+    Large encoders compute on all cores at times. With them a slot has one core, or there is one slot: else
+    the helper threads would outnumber the cores.
     """
     if cores > MOST_SLOTS and not all(map(is_small, encoders)):
         return 1
@@ -101,12 +101,12 @@ def slots_on_cpu(encoders: Iterable[Encoder], cores: int) -> int:
 
 
 def is_small(encoder: Encoder) -> bool:
-    """Whether an encoder gains hardly anything from a second core."""
+    """Return whether an encoder gains hardly anything from a second core."""
     return isinstance(encoder, nn.Module) and _numbers(encoder.state_dict().values()) < SMALL_PARAMETERS
 
 
 def _numbers(weights: Iterable[object]) -> int:
-    """How many numbers there are in the values of a state dict; quantised layers have theirs in pairs."""
+    """Return how many numbers the values of a state dict hold; quantised layers have theirs in tuples."""
     count = 0
     for each in weights:
         if isinstance(each, Tensor):
@@ -117,9 +117,9 @@ def _numbers(weights: Iterable[object]) -> int:
 
 
 def cpu_slots_for(copies: Sequence[Mapping[str, Encoder]]) -> CpuSlots:
-    """A slot for each of the copies on the CPU: each all encoders, whose slots divide the cores.
+    """Return a slot for each of the copies on the CPU; each copy is all encoders, the slots divide the cores.
 
-    Where all are the same encoders, and some of them gain from it, a batch may have the cores of all.
+    Where the copies are the same encoders, and some of them gain from it, a batch may have all cores.
     """
     slots = [ComputeThread(*share) for share in shares(len(copies))]
     same = len(copies) > 1 and all(each[name] is copies[0][name] for each in copies for name in each)
@@ -128,7 +128,7 @@ def cpu_slots_for(copies: Sequence[Mapping[str, Encoder]]) -> CpuSlots:
 
 
 def replicas_of(copies: Sequence[tuple[str, Encoder]], slots: CpuSlots) -> list[Replica]:
-    """The replicas of an encoder's copies, given with their devices; those on the CPU have a slot each."""
+    """Return the replicas of an encoder's copies, given with their devices; one per slot on the CPU."""
     on_cpu = [encoder for device, encoder in copies if not is_gpu(device)]
     replicas: list[Replica] = [OnCpu(on_cpu, slots, all(map(is_small, on_cpu)))] * len(on_cpu)
     for device, encoder in copies:
@@ -139,5 +139,5 @@ def replicas_of(copies: Sequence[tuple[str, Encoder]], slots: CpuSlots) -> list[
 
 
 def is_gpu(device: str) -> bool:
-    """Whether a device is a GPU."""
+    """Return whether a device is a GPU."""
     return device.startswith("cuda")

@@ -1,4 +1,4 @@
-"""The threads that feed one encoder: one, or one a copy of it where it has several.
+"""The threads that feed one encoder: one per replica.
 
 Holds `EncoderWorker`: a queue of prepared items and the threads that have them embedded, a batch at a time,
 as soon as one is idle; its `Replica` knows where a batch runs. A batch that fails is split until the item to
@@ -45,10 +45,10 @@ REGROW_AFTER = 64
 
 
 class BatchObserver(Protocol):
-    """Told of each batch that was run."""
+    """A callback for each batch that was run."""
 
     def __call__(self, encoder: str, modality: Modality, items: int, seconds: float) -> None:
-        """One batch of `items` took `seconds`."""
+        """Record that one batch of `items` took `seconds`."""
 
 
 class EncoderWorker:
@@ -88,13 +88,13 @@ class EncoderWorker:
 
     @property
     def depth(self) -> int:
-        """Items waiting, without those in the batch that runs."""
+        """Items waiting, without those in running batches."""
         return len(self._queue)
 
     @property
     def running(self) -> tuple[int, ...]:
-        """Items in the batch that each copy of the encoder is at."""
-        return tuple(len(jobs) for jobs in self._running)
+        """Items in each replica's running batch."""
+        return tuple(len(items) for items in self._running)
 
     def submit(self, flow: Hashable, prepared: Prepared) -> "asyncio.Future[Encoded]":
         """Embed one item in its flow's turn; cancelling the future takes it out of the queue.
@@ -105,25 +105,25 @@ class EncoderWorker:
         with self._lock:
             if self._closed:
                 raise Unavailable("the service is stopping")
-            job = QueuedItem(flow, prepared, future, time.perf_counter())
-            self._queue.push(flow, job)
-            self._arrivals.asked(job.entered)
+            item = QueuedItem(flow, prepared, future, time.perf_counter())
+            self._queue.push(flow, item)
+            self._arrivals.asked(item.entered)
             self._ready.notify()
             if len(self._queue) == self._wanted:
                 self._complete.notify()
-        future.add_done_callback(partial(self._forget, flow, job))
+        future.add_done_callback(partial(self._forget, flow, item))
         return future
 
-    def _forget(self, flow: Hashable, job: QueuedItem, future: "asyncio.Future[Encoded]") -> None:
-        """Let go at once of what a cancelled job holds: its room is another's by now."""
+    def _forget(self, flow: Hashable, item: QueuedItem, future: "asyncio.Future[Encoded]") -> None:
+        """Take a cancelled item out of the queue at once: its reservation has been given back."""
         if future.cancelled():
             with self._lock:
-                self._queue.discard(flow, job)
+                self._queue.discard(flow, item)
 
     async def probe(self, sample: Prepared, fresh_seconds: float, timeout: float) -> bool:
-        """Whether the encoder answers: it embedded something lately, or embeds `sample` in time.
+        """Return whether the encoder answers: it embedded something lately, or embeds `sample` in time.
 
-        Of several copies none may be at one batch for longer than both.
+        No replica may have been at one batch for longer than both.
         """
         revived, now = self.revive(), time.perf_counter()
         if any(begun and now - begun > fresh_seconds + timeout for begun in self._begun):
@@ -137,7 +137,7 @@ class EncoderWorker:
         return True
 
     def revive(self) -> bool:
-        """Start a new thread for each that died, failing the batch it died with; whether one had."""
+        """Start a new thread for each that died, failing its batch; return whether one had died."""
         lost: list[QueuedItem] = []
         with self._lock:
             dead = [i for i, thread in enumerate(self._threads) if not thread.is_alive()]
@@ -147,8 +147,8 @@ class EncoderWorker:
                 lost += self._running[i]
                 self._running[i], self._begun[i] = [], 0.0
         log.error("a thread of the %s encoder died with %d items; it is restarted", self.name, len(lost))
-        for job in lost:
-            self._deliver([job], EncoderFailed(f"the {self.name} encoder stopped while it had this item"))
+        for item in lost:
+            self._deliver([item], EncoderFailed(f"the {self.name} encoder stopped while it had this item"))
         for i in dead:
             self._threads[i] = self._start(i)
             self.restarts += 1
@@ -161,7 +161,7 @@ class EncoderWorker:
         """
         with self._lock:
             self._closed = True
-            waiting = [job for _, job in self._queue.in_turn()]
+            waiting = [item for _, item in self._queue.in_turn()]
             self._queue = FairQueue()
             self._ready.notify_all()
             self._complete.notify_all()
@@ -188,87 +188,87 @@ class EncoderWorker:
             self._run(replica, partial(self._take, index))
             self._running[index], self._begun[index] = [], 0.0
 
-    def _take(self, index: int, place: RunContext) -> list[QueuedItem]:
-        """The next batch, of all that waits or its share if there are others for the rest.
+    def _take(self, index: int, context: RunContext) -> list[QueuedItem]:
+        """Return the next batch: of all that waits, or a share of it where others take the rest.
 
-        It is taken when it can run, and no sooner: what comes until then goes with it.
+        It is taken when it can run, and no sooner: what arrives until then goes with it.
         """
         with self._lock:
-            if place.alone and self._queue:
-                self._await_returns()
-            share = math.ceil(len(self._queue) / place.among) if place.among > 1 else self._max_rows
+            if context.alone and self._queue:
+                self._await_arrivals()
+            share = math.ceil(len(self._queue) / context.among) if context.among > 1 else self._max_rows
             most = min(self._memory_rows, max(1, share))
             self._running[index] = next_batch(self._queue, most, self._rows_in_time())
             self._begun[index] = time.perf_counter()
             return self._running[index]
 
-    def _await_returns(self) -> None:
-        """Give those just answered a moment to be back, if they tend to be; the caller holds the lock."""
+    def _await_arrivals(self) -> None:
+        """Wait a moment for clients just answered, if they tend to ask again; the caller holds the lock."""
         self._wanted, seconds = self._arrivals.worth_waiting(len(self._queue), time.perf_counter())
         if seconds > 0 and not self._closed:
             self._complete.wait(seconds)
 
-    def _expect_returns(self, jobs: list[QueuedItem], took: float) -> None:
-        """Tell of a batch that had the processor to itself, just before it is answered."""
-        modality = jobs[0].prepared.modality
+    def _record_batch(self, items: list[QueuedItem], took: float) -> None:
+        """Record a batch that had the processor to itself, just before it is answered."""
+        modality = items[0].prepared.modality
         rows = min(self._memory_rows, self._rows_in_time().get(modality, self._max_rows))
-        most = max(1, rows * len(jobs) // sum(job.rows for job in jobs))
+        most = max(1, rows * len(items) // sum(item.rows for item in items))
         with self._lock:
-            done = sum(job.flow not in self._queue for job in jobs)
+            done = sum(item.flow not in self._queue for item in items)
             self._arrivals.answered(done, len(self._queue), most, took, time.perf_counter())
 
     def _rows_in_time(self) -> dict[Modality, int]:
-        """Rows of each modality that, at the speed measured, are done within the time aimed at."""
+        """Return each modality's rows that, at the speed measured, are done within the time aimed at."""
         return {
             modality: int(self._batch_seconds / each) for modality, each in list(self._row_seconds.items())
         }
 
     def _run(self, replica: Replica, take: Callable[[RunContext], list[QueuedItem]]) -> None:
-        """Run the batch that `take` gives, and one that fails again in halves.
+        """Run the batch that `take` returns; run one that fails again in halves.
 
         A single item that fails takes the blame.
         """
-        jobs: list[QueuedItem] = []
+        items: list[QueuedItem] = []
         started = took = 0.0
 
-        def encode(place: RunContext) -> tuple[Matrix, Matrix, str] | None:
-            nonlocal jobs, started, took
-            jobs, started = take(place), time.perf_counter()
-            if not jobs:
+        def encode(context: RunContext) -> tuple[Matrix, Matrix, str] | None:
+            nonlocal items, started, took
+            items, started = take(context), time.perf_counter()
+            if not items:
                 return None
-            vectors = self._encode(place.encoder, [job.prepared for job in jobs])
+            vectors = self._encode(context.encoder, [item.prepared for item in items])
             took = time.perf_counter() - started
-            if place.alone:
-                self._expect_returns(jobs, took)
+            if context.alone:
+                self._record_batch(items, took)
             return vectors
 
         try:
             vectors = replica.run(encode, lambda: self.depth)
         except Exception as error:
-            if not jobs:
+            if not items:
                 raise
             short_of_memory = _is_out_of_memory(error)
             if short_of_memory:
-                self._memory_rows = max(1, sum(job.rows for job in jobs) // 2)
+                self._memory_rows = max(1, sum(item.rows for item in items) // 2)
                 self._good_batches = 0
-            if len(jobs) == 1:
-                self._blame(jobs, error)
+            if len(items) == 1:
+                self._blame(items, error)
                 return
             # Its frames hold all that the failed batch had computed, memory which the halves need.
             error.__traceback__ = None
         else:
             if vectors is not None:
-                self._finish(jobs, *vectors, started, took)
+                self._finish(items, *vectors, started, took)
             return
         if short_of_memory and torch.cuda.is_available():
             torch.cuda.empty_cache()
-        half = len(jobs) // 2
-        self._run(replica, lambda place: jobs[:half])
-        self._run(replica, lambda place: jobs[half:])
+        half = len(items) // 2
+        self._run(replica, lambda context: items[:half])
+        self._run(replica, lambda context: items[half:])
 
     def _finish(
         self,
-        jobs: list[QueuedItem],
+        items: list[QueuedItem],
         native: Matrix,
         unified: Matrix,
         connector: str,
@@ -276,54 +276,54 @@ class EncoderWorker:
         took: float,
     ) -> None:
         """Hand out the vectors of a batch that went well."""
-        self._measure(jobs, took)
+        self._measure(items, took)
         encoded = [
             Encoded(
                 # Copies: a row must not keep its whole batch in memory.
-                Vectors(native[i].copy(), unified[i].copy(), _tokens(job.prepared), connector),
-                waited=started - job.entered,
+                Vectors(native[i].copy(), unified[i].copy(), _tokens(item.prepared), connector),
+                waited=started - item.entered,
                 took=took,
             )
-            for i, job in enumerate(jobs)
+            for i, item in enumerate(items)
         ]
-        self._deliver(jobs, encoded)
+        self._deliver(items, encoded)
 
-    def _blame(self, jobs: list[QueuedItem], error: Exception) -> None:
+    def _blame(self, items: list[QueuedItem], error: Exception) -> None:
         """Fail a single item whose batch failed."""
         if isinstance(error, IsthmusError):
-            self._deliver(jobs, error)
+            self._deliver(items, error)
         else:
             log.exception("the %s encoder failed on an item", self.name, exc_info=error)
-            self._deliver(jobs, EncoderFailed(f"the {self.name} encoder failed on this item"))
+            self._deliver(items, EncoderFailed(f"the {self.name} encoder failed on this item"))
 
-    def _measure(self, jobs: list[QueuedItem], took: float) -> None:
-        modality = jobs[0].prepared.modality
-        row_seconds = took / sum(job.rows for job in jobs)
+    def _measure(self, items: list[QueuedItem], took: float) -> None:
+        modality = items[0].prepared.modality
+        row_seconds = took / sum(item.rows for item in items)
         before = self._row_seconds.get(modality, row_seconds)
         self._row_seconds[modality] = before + (row_seconds - before) * SPEED_WEIGHT
         self._answered = time.perf_counter()
         self._good_batches += 1
         if self._good_batches % REGROW_AFTER == 0:
             self._memory_rows = min(self._max_rows, self._memory_rows * 2)
-        self._observe(self.name, modality, len(jobs), took)
+        self._observe(self.name, modality, len(items), took)
 
     @staticmethod
-    def _deliver(jobs: Sequence[QueuedItem], outcome: Sequence[Encoded] | IsthmusError) -> None:
-        """Settle the jobs' futures on their event loop, in one hop."""
-        if not jobs:
+    def _deliver(items: Sequence[QueuedItem], outcome: Sequence[Encoded] | IsthmusError) -> None:
+        """Resolve the items' futures on their event loop, in one hop."""
+        if not items:
             return
 
-        def settle_all() -> None:
+        def resolve_all() -> None:
             if isinstance(outcome, IsthmusError):
-                for job in jobs:
-                    fail_future(job.future, outcome)
+                for item in items:
+                    fail_future(item.future, outcome)
             else:
-                for job, encoded in zip(jobs, outcome, strict=True):
-                    resolve_future(job.future, encoded)
+                for item, encoded in zip(items, outcome, strict=True):
+                    resolve_future(item.future, encoded)
 
-        loop = jobs[0].future.get_loop()
+        loop = items[0].future.get_loop()
         if not loop.is_closed():
-            loop.call_soon_threadsafe(settle_all)
+            loop.call_soon_threadsafe(resolve_all)
 
 
 def _tokens(prepared: Prepared) -> int:
