@@ -1,7 +1,7 @@
 """The demonstration: a service with the sample gallery in it.
 
-`fill` is run by the service between loading and being ready, so that whoever sees it ready finds the gallery.
-It embeds only what is not there yet, so that a second start is quick and nothing is stored twice.
+The service runs `fill` after loading and before it is ready, so that the gallery is there once it is ready.
+Only missing items are embedded, so that a second start is quick and nothing is stored twice.
 """
 
 import logging
@@ -20,7 +20,7 @@ from service.timings import Timings
 log = logging.getLogger("isthmus")
 
 SECONDS = 600.0
-"""How long filling an empty index may take before it is given up."""
+"""Seconds that filling an empty index may take before it is given up."""
 
 WELCOME = """
 Isthmus is ready at {url}
@@ -60,7 +60,7 @@ async def fill(pipeline: Pipeline) -> None:
 
 
 def _is_current(payload: Mapping[str, Any] | None, item: GalleryItem, connector: str) -> bool:
-    """Whether a stored point is this item, embedded by what is in use."""
+    """Return whether a stored point is this item, embedded with the connector in use."""
     return payload is not None and payload["sha256"] == item.sha256 and payload["connector"] == connector
 
 

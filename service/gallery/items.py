@@ -1,4 +1,4 @@
-"""What is in the gallery, read from `gallery.json` and the media beside it."""
+"""The gallery's items, read from `gallery.json` and the media beside it."""
 
 import json
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ FOLDER = Path(__file__).parent
 
 @dataclass(frozen=True)
 class GalleryItem:
-    """One item: its point id, the thing it is of (the same word in every modality), and its bytes."""
+    """One item: its point id, the name of its subject (the same word in every modality), and its bytes."""
 
     id: str
     modality: Modality
@@ -24,14 +24,14 @@ class GalleryItem:
 
     @property
     def metadata(self) -> dict[str, str]:
-        """What is stored with it: for people and filters; none of it is embedded."""
+        """The metadata stored with it: for people and filters; none of it is embedded."""
         caption = {} if self.caption is None else {"caption": self.caption}
         return {"album": "gallery", "name": self.name, **caption}
 
 
 @lru_cache(maxsize=1)
 def gallery_items() -> tuple[GalleryItem, ...]:
-    """Every item, in the list's order: texts, sounds, pictures, shapes."""
+    """Return every item, in the list's order: texts, sounds, pictures, shapes."""
     listing = json.loads((FOLDER / "gallery.json").read_text("utf-8"))
     return tuple(
         GalleryItem(
