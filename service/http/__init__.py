@@ -1,1 +1,1 @@
-"""The REST interface over HTTP: the app, its middleware, what reads requests and what writes replies."""
+"""The REST interface over HTTP: the app, its middleware, request parsing and replies."""

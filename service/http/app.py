@@ -1,4 +1,4 @@
-"""The app: every route, the middleware around them, and what starts and stops with it."""
+"""The app: every route, the middleware around them, and the runtime that starts and stops with it."""
 
 import asyncio
 import logging
@@ -38,7 +38,7 @@ Embed text, images, sounds and point clouds into one space, and search across th
 
 Every reply carries `X-Request-ID` and where its time went (`Server-Timing`, in milliseconds). Every error has
 the shape `{"error": {"message", "type", "param", "code", "request_id"}}`. A request may set its deadline in
-seconds with `X-Request-Timeout`. 429 and 503 say in `Retry-After` when to come back.
+seconds with `X-Request-Timeout`. 429 and 503 say in `Retry-After` when to try again.
 """
 
 

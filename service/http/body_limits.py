@@ -1,8 +1,8 @@
-"""Limits on request bodies: of each, of all that are held at once, and on how slowly one may come.
+"""Limits on request bodies: the size of each, the sum of those in memory, and how slowly one may arrive.
 
-Holds `BodyLimits`, a plain ASGI middleware. Bodies are read before anybody knows what is in them, so the
-limit of each alone would let a few dozen large ones fill the memory. Small ones are not counted: clients that
-send a large one slowly keep nobody out who has little to say.
+Holds `BodyLimits`, a plain ASGI middleware. Bodies are read before their content is known, so with a limit on
+each alone a few dozen large ones would fill the memory. Small ones are not counted: a client that sends a
+large one slowly must not keep small requests out.
 """
 
 import asyncio
@@ -18,11 +18,11 @@ from service.settings import Settings
 SMALL_BYTES = 256 * 1024
 """A body up to this size is not counted."""
 RETRY_SECONDS = 2
-"""Seconds after which a refused client should try again: how long others take to send theirs is not known."""
+"""Seconds after which a refused client should try again; the time that others need to send is not known."""
 STALL_SECONDS = 30.0
-"""Seconds for which a client may send nothing of a body that it has begun."""
+"""Longest pause of a client within a body, in seconds."""
 UPLOADS = "/jobs/ingest"
-"""The path whose forms may be as large as archives are."""
+"""The path whose forms may be as large as an archive."""
 
 
 class BodyBudget:
@@ -35,7 +35,7 @@ class BodyBudget:
     def check(self, size: int, own: int = 0) -> None:
         """Raise `Overloaded` where a body of this size, `own` of it held, does not fit beside the others.
 
-        Alone it always does.
+        Alone it always fits.
         """
         others = self.held - own
         if size > SMALL_BYTES and others and others + size > self._most:
@@ -54,7 +54,7 @@ class HeldBody:
         self._held = 0
 
     def hold(self, received: int) -> None:
-        """Hold so many bytes, all that was received. Raises `Overloaded`, and then holds what it did."""
+        """Hold so many bytes, all received so far. Raises `Overloaded`, and then holds as many as before."""
         if received <= SMALL_BYTES:
             return
         self._budget.check(received, self._held)
@@ -62,7 +62,7 @@ class HeldBody:
         self._held = received
 
     def release(self) -> None:
-        """Hold nothing any more."""
+        """Give all bytes back."""
         self._budget.held -= self._held
         self._held = 0
 

@@ -1,8 +1,8 @@
 """The dependency of every operation: the request with all that a route needs to answer it.
 
 A route asks for `Ready` (refused while the service loads or drains) or `Loaded` (answered while it drains,
-too) and is given a `Call`: the pipeline, the request's timings and deadline, and a way to work only as long
-as somebody waits for the answer.
+too) and receives a `Call`: the pipeline, the request's timings and deadline, and a way to work only as long
+as the client waits for the answer.
 """
 
 import asyncio
@@ -97,7 +97,7 @@ class Call:
 
 
 def runtime_of(request: Request) -> Runtime:
-    """Return the runtime of the app that a request came to."""
+    """Return the runtime of a request's app."""
     runtime: Runtime = request.app.state.runtime
     return runtime
 

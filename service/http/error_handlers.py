@@ -1,6 +1,6 @@
 """The handlers that turn every error into a reply, registered with the web framework.
 
-Errors nobody expected are the middleware's.
+The middleware answers unexpected ones.
 """
 
 import logging
@@ -23,7 +23,7 @@ from service.schemas.validation import describe
 log = logging.getLogger("isthmus")
 
 CLIENT_CLOSED = 499
-"""What nginx calls a request whose client went away; nobody receives it, the metrics count it."""
+"""nginx's status for a request whose client went away; nobody receives it, the metrics count it."""
 
 
 def install_error_handlers(app: FastAPI, metrics: Metrics) -> None:

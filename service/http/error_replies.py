@@ -1,6 +1,6 @@
-"""The replies of errors: the status, the body and the headers of each. The only such table.
+"""Error replies: the status, the body and the headers of each error. The only such table.
 
-It covers every error of the tree and what the web framework raises by itself (404, 405, 413, 422). Bodies
+It covers every error of the tree and those that the web framework raises itself (404, 405, 413, 422). Bodies
 have OpenAI's shape: {"error": {"message", "type", "param", "code", "request_id"}}.
 """
 
@@ -70,21 +70,21 @@ FRAMEWORK_CODES: Mapping[int, str] = {
 
 
 def status_of(error: IsthmusError) -> int:
-    """The HTTP status an error becomes."""
+    """Return an error's HTTP status."""
     if isinstance(error, BatchFailed):
         return status_of(error.items[0].error)
     return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
 
 
 def kind_of(status: int) -> str:
-    """OpenAI's `type` of an error with this status."""
+    """Return OpenAI's `type` of an error with this status."""
     if status == 429:
         return "rate_limit_error"
     return "server_error" if status >= 500 else "invalid_request_error"
 
 
 def item_body(error: IsthmusError, param: str | None = None) -> dict[str, Any]:
-    """The inner object of an error: message, type, param and code."""
+    """Return the inner object of an error: message, type, param and code."""
     return {
         "message": error.message,
         "type": kind_of(status_of(error)),
@@ -94,7 +94,7 @@ def item_body(error: IsthmusError, param: str | None = None) -> dict[str, Any]:
 
 
 def error_body(error: IsthmusError, request_id: str) -> dict[str, Any]:
-    """The whole body of an error reply."""
+    """Return the whole body of an error reply."""
     if not isinstance(error, BatchFailed):
         return {"error": {**item_body(error), "request_id": request_id}}
     first = error.items[0]
@@ -104,7 +104,7 @@ def error_body(error: IsthmusError, request_id: str) -> dict[str, Any]:
 
 
 def framework_body(status: int, message: str, param: str | None, request_id: str) -> dict[str, Any]:
-    """The body of an error that is not ours: an unknown path, a wrong method, a failed validation."""
+    """Return the body of an error that is not ours: an unknown path, a wrong method, a failed validation."""
     code = FRAMEWORK_CODES.get(status, "internal" if status >= 500 else "invalid_request")
     return {
         "error": {
@@ -118,7 +118,7 @@ def framework_body(status: int, message: str, param: str | None, request_id: str
 
 
 def retry_after_of(error: IsthmusError) -> int | None:
-    """Seconds for the `Retry-After` header, where the error has one."""
+    """Return the seconds for the `Retry-After` header, or None where the error has none."""
     if isinstance(error, BatchFailed):
         return retry_after_of(error.items[0].error)
     return getattr(error, "retry_after", None)

@@ -1,8 +1,8 @@
-"""Load shedding: refuses a request before its body is parsed, where the queue it is for is known to be full.
+"""Load shedding: refuse a request before its body is parsed, where its queue is known to be full.
 
-Holds `LoadShedder`, a plain ASGI middleware. Ten times too many requests are then answered at a fraction of
-what parsing them costs, and those accepted keep the processor. The queue is told from the first bytes of a
-JSON body; where these do not tell it, the request goes on to the operation, whose own admission decides.
+Holds `LoadShedder`, a plain ASGI middleware. Ten times too many requests are then refused at a fraction of
+the cost of parsing them, and those accepted keep the processor. The first bytes of a JSON body tell the
+queue; where they do not, the request goes on to the operation, whose own admission decides.
 """
 
 import asyncio
@@ -23,24 +23,24 @@ from service.metrics import Metrics
 from service.schemas.fields import MEDIA_FIELDS
 
 HOLD_SECONDS = 0.05
-"""Seconds that the first refused waits, until all who came meanwhile are refused with it."""
+"""Seconds that the first refused request waits, to be answered with all refused meanwhile."""
 PEEK_SECONDS = 1.0
-"""Seconds that the first bytes of a body are waited for here; a client that sends none is the operation's."""
+"""Seconds to wait here for a body's first bytes; a request without any goes on to the operation."""
 PATHS = frozenset({"/embed", "/v1/embeddings"})
 PEEK_BYTES = 2048
 FIRST_MEDIA = re.compile(rb'"(%b|input)"\s*:\s*(?:\[\s*)?"' % "|".join(MEDIA_FIELDS).encode())
 """The first piece of media in a JSON body; `input` followed by a string is a text."""
 METADATA = b'"metadata"'
-"""What comes after it may be a client's own "text" and no media."""
+"""A "text" after it may be the client's own and no media."""
 
 MODALITY_OF: Mapping[bytes, str] = {b"input": "text", **{name.encode(): name for name in MEDIA_FIELDS}}
 
 
 class LoadShedder:
-    """ASGI middleware that refuses what a full queue has no room for.
+    """ASGI middleware that refuses what a full queue cannot take.
 
-    `ready_engine` gives the engine while requests are answered, and None before and after: a client that
-    comes while the service drains is to hear that, and not to wait here for room.
+    `ready_engine` returns the engine while requests are answered, and None before and after: while the
+    service drains a client must learn that, and not that a queue is full.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class LoadShedder:
     async def _peek(
         self, engine: Engine, scope: Scope, receive: Receive
     ) -> tuple[Overloaded | None, Receive]:
-        """Return why a request is refused, or None; and what the rest reads the body from."""
+        """Return why a request is refused, or None; and the `receive` that yields the whole body."""
         headers = Headers(scope=scope)
         if not headers.get("content-type", "application/json").lower().startswith("application/json"):
             return None, receive
@@ -87,34 +87,34 @@ class LoadShedder:
                 first = await receive()
         except TimeoutError:
             return None, receive
-        # Whether a deadline of its own can be kept is for the operation to say.
+        # The operation decides whether a request's own deadline can be kept.
         seconds_left = math.inf if TIMEOUT_HEADER in headers else self._timeout
         modality = first_modality(first.get("body", b""))
         refused = None if modality is None else engine.refusal(modality, seconds_left)
         return refused, _replaying(first, receive)
 
     async def _hold(self) -> None:
-        """Wait until all those refused lately are told so, at once.
+        """Wait until all requests refused lately are answered together.
 
-        Clients that try again at once, whatever Retry-After says, would have the event loop answer nobody
-        else; and between one answer and the next the encoders would have to wait for the interpreter.
+        Clients that retry immediately, whatever Retry-After says, would keep the event loop from answering
+        anybody else; and for every single answer the encoders would wait for the interpreter.
         """
         loop = asyncio.get_running_loop()
         if not self._held:
-            loop.call_later(HOLD_SECONDS, self._tell)
-        told = loop.create_future()
-        self._held.append(told)
-        await told
+            loop.call_later(HOLD_SECONDS, self._release)
+        released = loop.create_future()
+        self._held.append(released)
+        await released
 
-    def _tell(self) -> None:
+    def _release(self) -> None:
         held, self._held = self._held, []
-        for told in held:
-            if not told.done():
-                told.set_result(None)
+        for released in held:
+            if not released.done():
+                released.set_result(None)
 
 
 def first_modality(body: bytes) -> str | None:
-    """Return the modality of the first media in a JSON body that begins so, or None where it is not clear."""
+    """Return the modality of the first media in a JSON body's beginning, or None where it is not clear."""
     found = FIRST_MEDIA.search(body, 0, PEEK_BYTES)
     if found is None or METADATA in body[: found.start()]:
         return None
@@ -122,7 +122,7 @@ def first_modality(body: bytes) -> str | None:
 
 
 def _replaying(first: Message, receive: Receive) -> Receive:
-    """Return `receive`, giving a message that was taken already first."""
+    """Return a `receive` that returns a message that was taken already first."""
     waiting = [first]
 
     async def replay() -> Message:

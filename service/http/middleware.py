@@ -1,7 +1,7 @@
 """The middleware around every request: its id, the timing headers, the metrics.
 
-What nobody expected is answered here too, with a 500 that has the same headers. It is plain ASGI: it never
-buffers a body and costs microseconds.
+It also answers unexpected errors, with a 500 that has the same headers. It is plain ASGI: it never buffers a
+body and costs microseconds.
 """
 
 import logging
@@ -19,7 +19,7 @@ log = logging.getLogger("isthmus.requests")
 failures = logging.getLogger("isthmus")
 
 ROUTE_KEY = "isthmus.route"
-"""Where in the scope the load shedder notes the path of a request that no route was found for."""
+"""The scope's key for the path of a request that the load shedder refused before a route was found."""
 
 
 class RequestMiddleware:

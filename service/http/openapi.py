@@ -64,10 +64,10 @@ ERROR_REPLIES: Mapping[int | str, dict[str, Any]] = {
 def example_reply(
     example: Any, others: Mapping[str, Any] | None = None, status: int = 200
 ) -> dict[int | str, dict[str, Any]]:
-    """Return an operation's `responses`: an example of its reply, and the errors that every one may give.
+    """Return an operation's `responses`: an example of its reply, and the errors common to all.
 
-    Its `response_model` describes the reply. `others` describes what it answers by `Accept` in place of JSON,
-    by content type.
+    Its `response_model` describes the reply. `others` describes, by content type, what it answers in place of
+    JSON where `Accept` asks for it.
     """
     content = {"application/json": {"example": example}, **(others or {})}
     return {status: {"description": "Done", "content": content}, **ERROR_REPLIES}

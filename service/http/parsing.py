@@ -1,7 +1,7 @@
 """Reading request bodies: JSON into a pydantic model, multipart into files and fields.
 
-Everything that is wrong with how a body is written is raised as `MalformedBody` (not JSON, not a form) or
-`InvalidRequest` (JSON or a form, but not the one the operation takes), naming the field.
+Raises `MalformedBody` for a body that is not JSON or not a form, and `InvalidRequest` for one that is not
+what the operation takes; both name the field.
 """
 
 import asyncio
@@ -43,13 +43,13 @@ class Form:
     fields: dict[str, str]
 
     def json(self, name: str, kind: Any) -> Any:
-        """A field's JSON as the type `kind`; None if it was left out or empty. Raises as the module says."""
+        """Return a field's JSON as the type `kind`, None if left out or empty. Raises as the module says."""
         if not self.fields.get(name, "").strip():
             return None
         return validate_json(TypeAdapter(kind), self.fields[name].encode("utf-8", "surrogatepass"), name)
 
     def fields_as(self, model: type[Model], *others: str) -> Model:
-        """The fields, without `others`, as a model. Raises `InvalidRequest`."""
+        """Return the fields, without `others`, as a model. Raises `InvalidRequest`."""
         try:
             return model.model_validate({k: v for k, v in self.fields.items() if k not in others})
         except ValidationError as error:
@@ -71,18 +71,18 @@ async def read_json(request: Request, model: type[Model]) -> Model:
 
 
 async def parsed(request: Request, parse: Callable[[], T]) -> T:
-    """Return what `parse` makes of a request's body, which was read: on a thread if the body is large."""
+    """Return what `parse` makes of a request's body, read before; it runs on a thread for a large one."""
     return await off_loop(parse, len(await request.body()))
 
 
 async def off_loop(work: Callable[[], T], size: int) -> T:
-    """Return what `work` on so many bytes gives; it is done on a thread if they are many."""
+    """Return the result of `work` on `size` bytes; it runs on a thread if they are many."""
     return work() if size <= INLINE_BYTES else await asyncio.to_thread(work)
 
 
 @asynccontextmanager
 async def read_form(request: Request, max_items: int) -> AsyncIterator[Form]:
-    """Read a request's multipart body; large files are spooled to disk and gone when this is left."""
+    """Read a request's multipart body; large files are spooled to disk and deleted at the block's end."""
     spare = 16
     async with request.form(
         max_files=max_items, max_fields=max_items + spare, max_part_size=FIELD_BYTES
@@ -110,9 +110,9 @@ async def read_form(request: Request, max_items: int) -> AsyncIterator[Form]:
 
 
 def media_input(body: MediaBody, name: str) -> MediaInput | InvalidMedia | UnsupportedMedia:
-    """Return the media of a body as the engine takes it, or what is wrong with how it is written.
+    """Return the media of a body as the engine takes it, or the error of its encoding.
 
-    The body is of a kind that has some: its validation saw to that.
+    The body has some: its validation saw to that.
     """
     found = body.media()
     assert found is not None

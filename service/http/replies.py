@@ -1,6 +1,6 @@
-"""The JSON of replies: written by pydantic's serialiser, which is fast on vectors.
+"""The JSON of replies, written by pydantic's serialiser, which is fast on vectors.
 
-`service.schemas.replies` describes it. What is sent is plain dictionaries, which nothing validates again.
+`service.schemas.replies` describes it. Replies are plain dictionaries, which nothing validates again.
 """
 
 import asyncio
@@ -19,13 +19,13 @@ from service.pipeline import EmbedInput, Outcome
 from service.schemas.fields import DEFAULT_COLLECTION
 
 WRITTEN_AT_ONCE = 32
-"""Vectors written on the event loop: a millisecond's work. More are written on a thread."""
+"""Most vectors written on the event loop: a millisecond's work. More are written on a thread."""
 SHOWN_FIELDS = ("mime", "name", "caption", "text", "created")
 """Payload fields that are shown where a point has them."""
 
 
 class JsonReply(Response):
-    """A JSON reply. NumPy vectors are given as lists by whoever makes the content."""
+    """A JSON reply. Its content has lists in place of NumPy vectors."""
 
     media_type = "application/json"
 
@@ -47,8 +47,8 @@ def written(content: Any) -> bytes:
 async def list_reply(name: str, items: Iterable[Any], count: int, rest: Mapping[str, Any]) -> JsonReply:
     """Return the reply `{name: [items], **rest}`; `rest` is not empty, the `count` items may have vectors.
 
-    Many are written on a thread, one by one: writing one keeps the interpreter to itself, and all together
-    would keep every other request waiting.
+    Many are written on a thread, one by one: writing holds the interpreter lock, and all in one go would keep
+    every other request waiting.
     """
 
     def joined() -> bytes:

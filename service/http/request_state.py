@@ -1,4 +1,4 @@
-"""The state a request carries from the middleware on: its id, its timings and its deadline."""
+"""The state that the middleware adds to a request: its id, its timings and its deadline."""
 
 import math
 import random
@@ -21,8 +21,8 @@ _random = random.Random()
 def new_id() -> str:
     """Return an id for a request: 32 hexadecimal digits.
 
-    Not by `uuid4`: asking the system for randomness gives up the interpreter, and having it back from the
-    encoders' threads takes longer than all else that a refused request costs.
+    Not by `uuid4`: asking the system for randomness releases the interpreter, and getting it back from the
+    encoders' threads takes longer than the rest of a refused request.
     """
     return f"{_random.getrandbits(128):032x}"
 
@@ -36,7 +36,7 @@ class RequestState:
 
 
 def open_state(scope: Scope, request_id: str | None) -> RequestState:
-    """Give a request its state, under the id the client chose if that is printable and short."""
+    """Add the state to a request, with the client's own id where that is printable and short."""
     usable = request_id is not None and len(request_id) <= LONGEST_ID and request_id.isprintable()
     state = RequestState(request_id) if usable and request_id else RequestState()
     scope[_SCOPE_KEY] = state
@@ -44,7 +44,7 @@ def open_state(scope: Scope, request_id: str | None) -> RequestState:
 
 
 def state_of(request: Request) -> RequestState:
-    """Return the state the middleware gave this request."""
+    """Return the state that the middleware added to this request."""
     state: RequestState = request.scope[_SCOPE_KEY]
     return state
 
@@ -55,7 +55,7 @@ def id_of(scope: Scope) -> str:
 
 
 def seconds_left(request: Request, default: float) -> float:
-    """Return the time until the request's deadline: `X-Request-Timeout` seconds after it came, or `default`.
+    """Return the seconds until the request's deadline: `X-Request-Timeout` after it arrived, or `default`.
 
     Raises `InvalidRequest` for a header that is not a positive number.
     """

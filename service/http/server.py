@@ -1,7 +1,7 @@
 """The server process: uvicorn around the app, with a truthful start and an orderly stop.
 
-`serve` runs until it is told to stop. On SIGTERM the service says so on `/readyz`, takes no new work, lets
-what runs end within `drain_seconds`, and closes everything.
+`serve` runs until it is asked to stop. On SIGTERM the service says so on `/readyz`, takes no new work, lets
+running requests end within `drain_seconds`, and closes everything.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from service.runtime import Prepare, Runtime
 from service.settings import Settings
 
 SWITCH_SECONDS = 0.0005
-"""How soon a busy thread hands the interpreter to the event loop; Python's own 5 ms would be felt."""
+"""Seconds until a busy thread hands the interpreter to the event loop; Python's own 5 ms would be felt."""
 
 
 class Server(uvicorn.Server):
@@ -36,7 +36,7 @@ class Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Handle the signals that ask to stop; having stopped is then success, not death by signal."""
+        """Handle the signals that ask to stop; the process then ends with success, not by the signal."""
         before = {sig: signal.signal(sig, self.handle_exit) for sig in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
@@ -45,12 +45,12 @@ class Server(uvicorn.Server):
                 signal.signal(sig, handler)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Drain from the first signal on."""
+        """Drain at the first signal."""
         self._runtime.drain()
         super().handle_exit(sig, frame)
 
     async def on_tick(self, counter: int) -> bool:
-        """Called ten times a second; true when it is time to stop."""
+        """Return whether it is time to stop. Called ten times a second."""
         if self._greet is not None and self._runtime.phase == "ready":
             self._greet()
             self._greet = None
@@ -58,20 +58,20 @@ class Server(uvicorn.Server):
 
 
 def freeze_loaded_objects() -> None:
-    """Have the garbage collector pass over every object there is by now.
+    """Have the garbage collector skip every object that exists by now.
 
-    They are the libraries' and the encoders', and stay until the end. Going through them again and again took
-    a third of the event loop's time.
+    They belong to the libraries and the encoders, and stay until the end. Scanning them over and over took a
+    third of the event loop's time.
     """
     gc.collect()
     gc.freeze()
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket whose connections send what they have at once.
+    """Return a listening socket whose connections send without delay (TCP_NODELAY).
 
     asyncio sees to that only for sockets it makes itself; without it a reply in several pieces waits 40 ms
-    for the client to acknowledge the first. Raises `ConfigError` where the address cannot be had.
+    for the client to acknowledge the first. Raises `ConfigError` where the address cannot be used.
     """
     try:
         listener = socket.create_server((host, port), reuse_port=False, backlog=2048)
@@ -85,10 +85,10 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def serve(settings: Settings, prepare: Prepare | None = None, welcome: str | None = None) -> int:
-    """Serve until stopped; the exit status.
+    """Serve until stopped; return the exit status.
 
-    `prepare` is run between loading and being ready. `welcome` is printed once the service is ready, with
-    its address for `{url}`.
+    `prepare` runs after loading, before the service is ready. `welcome` is printed once it is ready, with its
+    address for `{url}`.
     """
     logging.basicConfig(
         level=settings.log_level.upper(),
@@ -116,8 +116,8 @@ def serve(settings: Settings, prepare: Prepare | None = None, welcome: str | Non
 
     config = uvicorn.Config(
         app,
-        # uvloop takes the interpreter anew for every event, which keeps it from the encoders' threads: of ten
-        # times too many requests they answered 5 % fewer.
+        # uvloop takes the interpreter anew for every event, at the cost of the encoders' threads: with ten
+        # times too many requests, 5 % fewer were answered.
         loop="asyncio",
         ws="none",
         http="httptools",

@@ -1,7 +1,6 @@
-"""The replies of `POST /embed` for those who embed millions: vectors as bytes, or an Arrow stream.
+"""Binary replies of `POST /embed`, for large numbers of items: vectors as bytes, or an Arrow stream.
 
-Given what became of each item, writes the form that the request's `Accept` asks for. JSON is the default, and
-every error is JSON.
+The request's `Accept` chooses the form. JSON is the default, and every error is JSON.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,11 +27,11 @@ BINARY_REPLIES: Mapping[str, Any] = {
         ARROW: "One record batch: index, id, modality, vector (fixed-size list of float32), error, message.",
     }.items()
 }
-"""What OpenAPI says of them."""
+"""Their descriptions in OpenAPI."""
 
 
 def wanted_type(request: Request) -> str | None:
-    """The binary type that `Accept` prefers to JSON, or None."""
+    """Return the binary type that `Accept` prefers to JSON, or None."""
     accept = request.headers.get("accept", "")
     if BYTES not in accept and ARROW not in accept:
         return None
@@ -61,7 +60,7 @@ def check_available(wanted: str | None) -> None:
 def vector_reply(
     wanted: str, dim: int, model: Mapping[str, str], inputs: Sequence[EmbedInput], outcomes: Sequence[Outcome]
 ) -> Response:
-    """The vectors [n, dim] of a request's items, in one of the two binary types."""
+    """Return the reply with the vectors [n, dim] of a request's items, in one of the two binary types."""
     vectors = np.full((len(outcomes), dim), np.nan, dtype="<f4")
     failed = []
     for i, outcome in enumerate(outcomes):
@@ -85,19 +84,19 @@ def _arrow_stream(
     inputs: Sequence[EmbedInput],
     outcomes: Sequence[Outcome],
 ) -> bytes:
-    """An Arrow IPC stream of one record batch; a failed item has no vector, and says why."""
+    """Return an Arrow IPC stream of one record batch; a failed item has no vector, but its error."""
     import pyarrow as pa
 
-    told = [item_reply(i, *pair, False) for i, pair in enumerate(zip(inputs, outcomes, strict=True))]
-    failed = np.array(["error" in item for item in told])
+    replies = [item_reply(i, *pair, False) for i, pair in enumerate(zip(inputs, outcomes, strict=True))]
+    failed = np.array(["error" in item for item in replies])
     flat = pa.array(vectors.ravel(), pa.float32())
     columns = {
-        "index": pa.array(range(len(told)), pa.int32()),
-        "id": pa.array([item["id"] for item in told], pa.string()),
-        "modality": pa.array([item["modality"] for item in told], pa.string()),
+        "index": pa.array(range(len(replies)), pa.int32()),
+        "id": pa.array([item["id"] for item in replies], pa.string()),
+        "modality": pa.array([item["modality"] for item in replies], pa.string()),
         "vector": pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1], mask=pa.array(failed)),
-        "error": pa.array([item.get("error", {}).get("code") for item in told], pa.string()),
-        "message": pa.array([item.get("error", {}).get("message") for item in told], pa.string()),
+        "error": pa.array([item.get("error", {}).get("code") for item in replies], pa.string()),
+        "message": pa.array([item.get("error", {}).get("message") for item in replies], pa.string()),
     }
     batch = pa.RecordBatch.from_pydict(columns)
     sink = pa.BufferOutputStream()

@@ -1,1 +1,1 @@
-"""The operations of the REST interface, one file a noun."""
+"""The operations of the REST interface, one file per noun."""

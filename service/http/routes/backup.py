@@ -1,4 +1,4 @@
-"""`POST /backup`: everything that is kept, in one file, while the service goes on."""
+"""`POST /backup`: everything that is kept, in one file, while requests go on."""
 
 import asyncio
 import threading
@@ -26,10 +26,10 @@ BINARY = {"schema": {"type": "string", "format": "binary"}}
     responses={200: {"description": "A tar file", "content": {"application/x-tar": BINARY}}, **ERROR_REPLIES},
 )
 async def backup(call: Ready) -> Response:
-    """A tar file of every collection and its media; unpacked, it is what `isthmus restore` takes.
+    """Return a tar file of every collection and its media; `isthmus restore` takes it, unpacked.
 
     Each collection is as of one moment, and reads and writes go on. The file's `manifest.json` comes last:
-    a transfer that broke off is told by its absence.
+    a transfer that broke off lacks it.
     """
     pipeline, runtime = call.pipeline, call.runtime
     chunks = stream_backup(
@@ -39,14 +39,16 @@ async def backup(call: Ready) -> Response:
     first = await call.index(partial(next, chunks))
     name = f"isthmus-{datetime.now(UTC):%Y%m%d-%H%M%S}.tar"
     return StreamingResponse(
-        _sent(runtime, first, chunks),
+        _stream(runtime, first, chunks),
         media_type="application/x-tar",
         headers={"content-disposition": f'attachment; filename="{name}"'},
     )
 
 
-async def _sent(runtime: Runtime, first: bytes, chunks: Generator[bytes, None, None]) -> AsyncIterator[bytes]:
-    """The chunks, each read on a thread; however it ends, what was copied for it goes."""
+async def _stream(
+    runtime: Runtime, first: bytes, chunks: Generator[bytes, None, None]
+) -> AsyncIterator[bytes]:
+    """Yield the chunks, each read on a thread; however it ends, the copies made for it are deleted."""
     loop, reading = asyncio.get_running_loop(), threading.Lock()
 
     def read() -> bytes | None:
@@ -62,6 +64,6 @@ async def _sent(runtime: Runtime, first: bytes, chunks: Generator[bytes, None, N
         while (chunk := await asyncio.to_thread(read)) is not None:
             yield chunk
     finally:
-        # Not awaited: a client that went away has cancelled every wait in this task.
+        # Not awaited: where the client went away every wait in this task is cancelled.
         closing = loop.run_in_executor(None, close)
         closing.add_done_callback(lambda _: runtime.sweep_soon())

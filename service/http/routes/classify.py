@@ -1,4 +1,4 @@
-"""`POST /classify`: any media against labels nobody trained on."""
+"""`POST /classify`: zero-shot classification of any media."""
 
 from typing import Any
 
@@ -52,9 +52,9 @@ REPLY = {
     openapi_extra=request_body(ClassifyBody, EXAMPLES),
 )
 async def classify(request: Request, call: Ready) -> Response:
-    """Zero-shot classification: the labels by probability, best first.
+    """Rank labels by probability, best first, without training on them (zero-shot).
 
-    Probabilities are over the labels given: they sum to one, whether or not any of them fits.
+    The probabilities of the labels given sum to one, whether or not any of them fits.
     """
     body = await read_json(request, ClassifyBody)
     texts = _prompts(body)
@@ -85,7 +85,7 @@ async def classify(request: Request, call: Ready) -> Response:
 
 
 def softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Probabilities of logits [n]."""
+    """Return the probabilities of logits [n]."""
     exponentials: npt.NDArray[np.float64] = np.exp(logits - logits.max())
     return exponentials / float(exponentials.sum())
 
@@ -100,6 +100,6 @@ def _prompts(body: ClassifyBody) -> list[MediaInput]:
 
 
 def _scale(calibration: Calibration, modality: Modality | None) -> float:
-    """How sharply cosines to texts tell labels apart: the slope of the pair's fitted curve."""
+    """Return the factor from cosines to logits: the slope of the pair's fitted curve."""
     known = modality is not None and f"{modality}->text" in calibration.pairs
     return calibration.curve(modality, "text").slope if known and modality else CLIP_SCALE

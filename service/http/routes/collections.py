@@ -1,4 +1,4 @@
-"""`/collections`: the named sets of points. Storing into one makes it; these list, make, count and delete."""
+"""`/collections`: list, make, count and delete the named sets of points. Storing into one makes it, too."""
 
 from functools import partial
 from typing import Annotated, Any
@@ -50,7 +50,7 @@ Where = Annotated[str | None, Query(description="JSON, in Qdrant's grammar", exa
     responses=example_reply({"collections": [EXAMPLE]}),
 )
 async def list_collections(call: Loaded) -> Response:
-    """Every collection, by name."""
+    """Return every collection, by name."""
     found = await call.index(call.pipeline.index.collections)
     return JsonReply({"collections": [_info(info) for info in found]})
 
@@ -63,9 +63,9 @@ async def list_collections(call: Loaded) -> Response:
     openapi_extra=request_body(CollectionBody, {"two fields to filter by": FIELDS, "nothing": {}}),
 )
 async def create_collection(request: Request, call: Loaded, name: Name) -> Response:
-    """Make a collection, and index the payload fields that are named; both may be there already.
+    """Make a collection and index the payload fields named; both may be there already.
 
-    A field that is indexed is filtered by without reading every payload, and has facets.
+    An indexed field is filtered by without reading every payload, and has facets.
     """
     index = call.pipeline.index
     body = await read_json(request, CollectionBody) if await request.body() else CollectionBody()
@@ -82,7 +82,7 @@ async def create_collection(request: Request, call: Loaded, name: Name) -> Respo
     responses=example_reply(STATS),
 )
 async def get_collection(call: Loaded, name: Name) -> Response:
-    """How full a collection is. Points not yet `indexed` are found too, by scanning them."""
+    """Return a collection's size and state. Points not yet `indexed` are found too, by scanning them."""
     return JsonReply(_stats(await _find(call, name)))
 
 
@@ -95,7 +95,7 @@ async def count_points(
     filter: Where = None,  # noqa: A002 (the parameter's public name)
     modality: Annotated[ModalityName | None, Query(description="Only this one")] = None,
 ) -> Response:
-    """How many points match, exactly."""
+    """Return the exact number of points that match."""
     call.check_modality(modality, "modality")
     count = partial(call.pipeline.index.count, name, modality, _where(filter))
     return JsonReply({"count": await call.index(count)})
@@ -114,7 +114,7 @@ async def get_facets(
     limit: Annotated[int, Query(ge=1, description="Most values")] = 10,
     filter: Where = None,  # noqa: A002
 ) -> Response:
-    """The values of an indexed field and how many points hold each, most frequent first."""
+    """Return the values of an indexed field and how many points hold each, most frequent first."""
     if limit > call.settings.max_results:
         raise InvalidRequest(f"limit is {limit}; at most {call.settings.max_results} are served", "limit")
     facets = partial(call.pipeline.index.facets, name, field, limit, _where(filter))
@@ -133,14 +133,14 @@ async def get_facets(
 async def delete_collection(call: Loaded, name: Name) -> Response:
     """Delete a collection with all its points and their media, for good."""
     if not await call.index(partial(call.pipeline.points.drop, name)):
-        raise _none(name)
+        raise _no_collection(name)
     return JsonReply({"deleted": name})
 
 
 async def _find(call: Call, name: str) -> CollectionStats:
     found = await call.index(partial(call.pipeline.index.stats, name))
     if found is None:
-        raise _none(name)
+        raise _no_collection(name)
     return found
 
 
@@ -148,7 +148,7 @@ def _where(raw: str | None) -> dict[str, Any] | None:
     return None if raw is None else validate_json(FILTER, raw.encode(), "filter")
 
 
-def _none(name: str) -> NotFound:
+def _no_collection(name: str) -> NotFound:
     return NotFound(f"there is no collection {name!r}", "name")
 
 

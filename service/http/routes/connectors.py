@@ -1,4 +1,4 @@
-"""`/connectors`: what brings the spaces together, what else could, and the switch between them."""
+"""`/connectors`: the connectors in use, the releases available, and the switch between them."""
 
 import asyncio
 import tempfile
@@ -80,7 +80,7 @@ UPLOAD = {
     responses=example_reply(REPLY),
 )
 async def list_connectors(call: Loaded) -> Response:
-    """The version that makes unified vectors now, the connectors it consists of, and every release there is.
+    """Return the active version, the connectors it consists of, and every release.
 
     `former` is the version before it: activate that to go back. A release that is not `calibrated` ranks by
     the calibration of the one it was published onto.
@@ -138,10 +138,10 @@ async def publish_connector(
     responses=example_reply(JOB, status=202),
 )
 async def activate_connector(call: Ready, version: str) -> Response:
-    """Project every stored point anew and switch to the result at once. Gives the job that does it.
+    """Project every stored point anew, then switch to the result in one step. Returns the job that does it.
 
-    Reads and writes go on. What was served before is kept: activating it goes back, and costs what was
-    written since. A connector for other encoders is refused (409): native vectors are not theirs.
+    Reads and writes go on. The former vectors are kept: activating the former version again projects only
+    what was written since. A connector for other encoders is refused (409): native vectors are not theirs.
     """
     jobs = call.runtime.jobs
     job = await activate(call.pipeline, call.runtime.releases, jobs, version)

@@ -1,4 +1,4 @@
-"""`POST /embed`: media into vectors and, unless told otherwise, into the index."""
+"""`POST /embed`: media into vectors and, unless `store` is false, into the index."""
 
 from functools import partial
 
@@ -58,9 +58,9 @@ REPLY = {
 async def embed(request: Request, call: Ready) -> Response:
     """Embed texts, images, sounds and point clouds into the unified space.
 
-    Each item succeeds or fails by itself: the reply is 200 if at least one went well, and its failed items
-    have an `error`. Sending the same content twice stores it once. Those who embed millions may `Accept` the
-    vectors as bytes or as an Arrow stream.
+    Each item succeeds or fails by itself: the reply is 200 if at least one succeeds, and its failed items
+    have an `error`. Sending the same content twice stores it once. For large numbers `Accept` the vectors as
+    bytes or as an Arrow stream.
     """
     if is_multipart(request):
         async with read_form(request, call.settings.max_items) as form:
@@ -92,7 +92,7 @@ async def _embed(call: Call, inputs: list[EmbedInput], options: EmbedOptions) ->
 
 
 def _json_inputs(body: EmbedBody) -> list[EmbedInput]:
-    """Return the body's items, out of base64."""
+    """Return the body's items, decoded from base64."""
     return [
         EmbedInput(media_input(item, f"items[{i}]"), item.id, item.metadata)
         for i, item in enumerate(body.items)
@@ -100,7 +100,7 @@ def _json_inputs(body: EmbedBody) -> list[EmbedInput]:
 
 
 def _form_inputs(form: Form) -> list[EmbedInput]:
-    """Return the form's media, with the ids and the metadata its fields give them."""
+    """Return the form's media, with the ids and the metadata in its fields."""
     count = len(form.media)
     ids = form.json("ids", list[PointId | None]) or [None] * count
     metadata = form.json("metadata", Metadata | list[Metadata | None])

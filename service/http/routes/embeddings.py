@@ -51,9 +51,9 @@ MODELS = {
     openapi_extra=request_body(EmbeddingsBody, EXAMPLES),
 )
 async def embeddings(request: Request, call: Ready) -> Response:
-    """Unified vectors of texts and typed media objects. All items must go well; nothing is stored.
+    """Return unified vectors of texts and typed media objects. Nothing is stored; one bad item fails all.
 
-    `dimensions` keeps the first ones and normalises again. `usage` counts the tokens of texts.
+    `dimensions` keeps that many from the start and normalises again. `usage` counts the tokens of texts.
     """
     body = await read_json(request, EmbeddingsBody)
     space = call.pipeline.space
@@ -72,7 +72,7 @@ async def embeddings(request: Request, call: Ready) -> Response:
             {
                 "object": "embedding",
                 "index": i,
-                "embedding": _written(truncate(each.vectors.unified, dimensions), as_base64),
+                "embedding": _encoded(truncate(each.vectors.unified, dimensions), as_base64),
             }
             for i, each in enumerate(embedded)
         )
@@ -90,13 +90,13 @@ async def embeddings(request: Request, call: Ready) -> Response:
     responses=example_reply(MODELS),
 )
 async def models(call: Loaded) -> Response:
-    """The bundle in use, as a model."""
+    """Return the bundle in use, as a model."""
     model = {"id": call.pipeline.space.name, "object": "model", "created": 0, "owned_by": "isthmus"}
     return JsonReply({"object": "list", "data": [model]})
 
 
 def truncate(vector: npt.NDArray[np.float32], dimensions: int) -> npt.NDArray[np.float32]:
-    """The first `dimensions` of a vector [D], L2-normalised again."""
+    """Return the first `dimensions` of a vector [D], L2-normalised again."""
     if dimensions == len(vector):
         return vector
     first = vector[:dimensions]
@@ -114,7 +114,7 @@ def _inputs(body: EmbeddingsBody) -> list[MediaInput | IsthmusError]:
     ]
 
 
-def _written(vector: npt.NDArray[np.float32], as_base64: bool) -> str | list[float]:
+def _encoded(vector: npt.NDArray[np.float32], as_base64: bool) -> str | list[float]:
     if as_base64:
         return base64.b64encode(vector.astype("<f4").tobytes()).decode("ascii")
     values: list[float] = vector.tolist()

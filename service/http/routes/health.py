@@ -1,4 +1,4 @@
-"""`/livez`, `/readyz` and `/metrics`: what orchestrators and Prometheus ask."""
+"""`/livez`, `/readyz` and `/metrics`, for orchestrators and Prometheus."""
 
 from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -20,7 +20,7 @@ router = APIRouter(tags=["health"])
     responses=example_reply({"status": "alive"}),
 )
 async def livez() -> Response:
-    """200 as long as the event loop turns."""
+    """Return 200 as long as the event loop turns."""
     return JsonReply({"status": "alive"})
 
 
@@ -42,11 +42,11 @@ async def livez() -> Response:
     ),
 )
 async def readyz(request: Request) -> Response:
-    """200 if every encoder embedded something in the last seconds, or a probe now, and the index answers.
+    """Return 200 if every encoder embedded something lately, or a probe now, and the index answers.
 
     `decoders` are silent when each of their threads has been at one file for a minute.
-    503 while loading or draining, and when any of them is silent. `refresh` tells how far the switch to
-    another connector is, null where none is under way; requests are answered meanwhile.
+    503 while loading or draining, and when any of them is silent. `refresh` is the progress of a switch to
+    another connector, null where none is under way; requests are answered meanwhile.
     """
     ready, report = await runtime_of(request).health()
     return JsonReply(report, 200 if ready else 503, {} if ready else {"retry-after": "2"})
@@ -62,5 +62,5 @@ async def readyz(request: Request) -> Response:
     },
 )
 async def metrics(request: Request) -> Response:
-    """Histograms of requests, stages and batches; gauges of the queues; counters of cache and rejections."""
+    """Return histograms of requests, stages and batches, gauges of queues, counters of cache and refusals."""
     return Response(runtime_of(request).exposition(), media_type=CONTENT_TYPE_LATEST)

@@ -1,4 +1,4 @@
-"""`POST /jobs/ingest`: a folder, an archive or a manifest, ingested by a job."""
+"""`POST /jobs/ingest`: begin a job that ingests a folder, an archive or a manifest."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -33,8 +33,8 @@ FORM = {
     "metadata": {"type": "string", "description": "A JSON object that goes with every item"},
 }
 EXAMPLES = {
-    "a folder of the service's machine": {"folder": "photos/2026", "metadata": {"album": "2026"}},
-    "a manifest that lies there": {"manifest": "birds/manifest.jsonl", "collection": "birds"},
+    "a folder on the service's machine": {"folder": "photos/2026", "metadata": {"album": "2026"}},
+    "a manifest on the service's machine": {"manifest": "birds/manifest.jsonl", "collection": "birds"},
 }
 JOB = {
     "id": "5f0c9f3e7b1a4c2d",
@@ -66,32 +66,32 @@ async def ingest(
     call: Ready,
     idempotency_key: Annotated[
         str | None,
-        Header(min_length=1, max_length=255, description="Sent twice, it gives the job of the first time"),
+        Header(min_length=1, max_length=255, description="Sent twice, it returns the job of the first time"),
     ] = None,
 ) -> Response:
     """Begin a job that embeds and indexes every item of a folder, an archive or a manifest.
 
-    As JSON it names a path of the service's machine, under one of `ISTHMUS_INGEST_ROOTS`; as a form it brings
-    an archive or a manifest along. `GET /jobs/{id}` tells how far it is. Items that cannot be ingested are
-    listed there, each with the reason, and the others are done. An item without an id has its content's
-    sha256 for one: what is ingested twice is there once, and is not embedded again.
+    A JSON body names a path on the service's machine, under one of `ISTHMUS_INGEST_ROOTS`; a form uploads an
+    archive or a manifest. `GET /jobs/{id}` returns the progress. It lists the items that cannot be ingested,
+    each with the reason; the others are done. The default id of an item is its content's sha256: content
+    ingested twice is stored once, and not embedded again.
     """
     runtime = call.runtime
     take = partial(submit, runtime.jobs, runtime.inputs, runtime.settings)
     if is_multipart(request):
-        async with _uploaded(request) as asked:
-            record = await take(asked, idempotency_key)
+        async with _read_upload(request) as submitted:
+            record = await take(submitted, idempotency_key)
     else:
         body = await read_json(request, IngestBody)
         kind, path = body.source()
-        asked = IngestRequest(kind, body.collection, path, metadata=body.metadata or {})
-        record = await take(asked, idempotency_key)
+        submitted = IngestRequest(kind, body.collection, path, metadata=body.metadata or {})
+        record = await take(submitted, idempotency_key)
     return JsonReply(job_reply(record, runtime.jobs.rate(record.id)), 202)
 
 
 @asynccontextmanager
-async def _uploaded(request: Request) -> AsyncIterator[IngestRequest]:
-    """Read a form into an `IngestRequest`; its file is gone when this is left."""
+async def _read_upload(request: Request) -> AsyncIterator[IngestRequest]:
+    """Read a form into an `IngestRequest`; its file is deleted at the block's end."""
     async with request.form(max_files=4, max_fields=8, max_part_size=FIELD_BYTES) as form:
         files = {name: value for name, value in form.items() if isinstance(value, UploadFile)}
         fields: dict[str, Any] = {name: value for name, value in form.items() if name not in files}

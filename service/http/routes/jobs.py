@@ -1,4 +1,4 @@
-"""`/jobs`: work that outlives a request, looked at and steered."""
+"""`/jobs`: list, watch, pause, resume, cancel and forget work that outlives a request."""
 
 from typing import Annotated, Any, Literal
 
@@ -37,7 +37,7 @@ async def list_jobs(
     kind: Annotated[str | None, Query(description="Only this kind: refresh, ingest")] = None,
     state: Annotated[JobState | None, Query(description="Only in this state")] = None,
 ) -> Response:
-    """Every job that is remembered, the newest first. The latest 200 that have ended are."""
+    """Return every job on record, the newest first. Of those that have ended the latest 200 are kept."""
     jobs = call.runtime.jobs
     found = [
         each for each in reversed(jobs.all()) if kind in (None, each.kind) and state in (None, each.state)
@@ -47,9 +47,9 @@ async def list_jobs(
 
 @router.get("/{id}", summary="Look at a job", response_model=JobReply, responses=example_reply(JOB))
 async def get_job(call: Loaded, id: str) -> Response:  # noqa: A002
-    """How far a job is, how fast, and what went wrong with single items of it.
+    """Return a job's state, its progress and rate, and the errors of its items.
 
-    `asked` is what was asked of a running job and it has not come to yet. `failure` is why a job failed.
+    `asked` is a request (pause, cancel) that a running job has not obeyed yet. `failure` is why a job failed.
     """
     return JsonReply(_reply(call.runtime.jobs, id))
 
@@ -65,9 +65,9 @@ async def steer_job(
     id: str,  # noqa: A002
     action: Literal["pause", "resume", "cancel"],
 ) -> Response:
-    """Pause a job, let a paused or failed one go on, or end it and clear away what it left.
+    """Pause a job, resume a paused or failed one, or cancel it and clear away what it left.
 
-    A running job comes to it within moments; until then `asked` says what was asked.
+    A running job obeys within moments; until then `asked` has the request.
     """
     jobs = call.runtime.jobs
     await {"pause": jobs.pause, "resume": jobs.resume, "cancel": jobs.cancel}[action](id)
@@ -78,7 +78,7 @@ async def steer_job(
     "/{id}", summary="Cancel or forget a job", response_model=JobReply, responses=example_reply(JOB)
 )
 async def delete_job(call: Loaded, id: str) -> Response:  # noqa: A002
-    """Cancel a job; one that has ended is forgotten. Gives the job as it is, or was."""
+    """Cancel a job, or forget one that has ended. Returns the job as it is, or was."""
     jobs = call.runtime.jobs
     reply = _reply(jobs, id)
     if jobs.get(id).has_ended:

@@ -25,10 +25,10 @@ router = APIRouter(tags=["points"])
 LARGEST_THUMBNAIL = 1024
 BINARY = {"schema": {"type": "string", "format": "binary"}}
 INLINE = ("image/", "audio/", "video/", "text/plain")
-"""What browsers may show by themselves; the rest is downloaded."""
+"""Types that browsers may show themselves; the rest is downloaded."""
 SAFE_HEADERS = {
     "x-content-type-options": "nosniff",
-    # What a user uploaded never runs in this origin, whatever a browser takes it for.
+    # A user's upload never runs in this origin, whatever a browser takes it for.
     "content-security-policy": "sandbox; default-src 'none'; media-src 'self'; img-src 'self'",
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "private, no-cache",
@@ -60,7 +60,7 @@ async def get_media(
     ] = None,
     collection: InCollection = DEFAULT_COLLECTION,
 ) -> Response:
-    """The original bytes, under their own content type, in ranges if asked for; `?size=` shrinks an image."""
+    """Return the original bytes, of their own content type, in ranges if asked; `?size=` shrinks an image."""
     media = call.pipeline.media
     point = await find_point(call, collection, id)
     key = point.payload.get("media")

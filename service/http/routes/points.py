@@ -1,4 +1,4 @@
-"""`/points`: what is stored, one by one or in pages."""
+"""`/points`: read, change and delete stored points, one by one or in pages."""
 
 from functools import partial
 from typing import Annotated, Any
@@ -55,7 +55,7 @@ async def list_points(
     ] = True,
     collection: InCollection = DEFAULT_COLLECTION,
 ) -> Response:
-    """A page of a collection's points, in a stable order, and the `count` of all that match."""
+    """Return a page of a collection's points, in a stable order, and the `count` of all that match."""
     if limit > call.settings.max_results:
         raise InvalidRequest(f"limit is {limit}; at most {call.settings.max_results} are served", "limit")
     call.check_modality(modality, "modality")
@@ -83,7 +83,7 @@ async def get_point(
     with_vectors: bool = False,
     collection: InCollection = DEFAULT_COLLECTION,
 ) -> Response:
-    """One point. Write a slash in an id as it is or as %2F."""
+    """Return one point. Write a slash in an id as it is or as %2F."""
     point = await find_point(call, collection, id, with_vectors)
     return JsonReply(point_reply(point, collection, with_vectors))
 
@@ -145,7 +145,7 @@ async def patch_point(
     id: str,  # noqa: A002
     collection: InCollection = DEFAULT_COLLECTION,
 ) -> Response:
-    """Replace what is given; the rest, and the vectors, stay."""
+    """Replace the fields given; the rest, and the vectors, stay."""
     body = await read_json(request, PatchBody)
     changes = body.model_dump(include=body.model_fields_set)
     if "metadata" in changes:

@@ -81,8 +81,8 @@ async def search_points(request: Request, call: Ready) -> Response:
     """Find stored points of every modality with a text, an image, a sound, a point cloud, or several of them.
 
     `score` (0 to 1) is calibrated for each pair of modalities, so that hits of all of them are ranked
-    together; `cosine` is the raw one. `explain` tells what each part of the query gave: the `share`s of a hit
-    add up to its cosine.
+    together; `cosine` is raw. `explain` adds each query part's contribution: the `share`s of a hit add up to
+    its cosine.
     """
     if is_multipart(request):
         async with read_form(request, MAX_PARTS) as form:
@@ -129,7 +129,7 @@ def _form_params(form: Form) -> FormSearchParams:
 
 
 def _json_query(items: Sequence[QueryItem]) -> list[QuerySource]:
-    """Return the parts of a query as the body has them, media out of base64."""
+    """Return the parts of a query in the body's order, media decoded from base64."""
     return [_query_source(item, f"query[{i}]") for i, item in enumerate(items)]
 
 

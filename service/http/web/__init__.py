@@ -1,1 +1,1 @@
-"""The web page at `/`: its files in `static/`, and the routes that serve them and what only it needs."""
+"""The web page at `/`: its files in `static/`, and the routes for them and for what only the page needs."""

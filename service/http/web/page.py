@@ -1,7 +1,7 @@
-"""`GET /` and what the page is made of, and the points of a stored cloud for it to draw.
+"""`GET /`, the page's files, and the points of a stored cloud for it to draw.
 
 The page's files are read once. Their address carries a hash of them all, so that browsers may keep them for
-ever and still see a new version at once; the page itself is checked on every visit.
+ever and still see a new version immediately; the page itself is checked on every visit.
 """
 
 import hashlib
@@ -39,7 +39,7 @@ FOR_EVER = "public, max-age=31536000, immutable"
 
 @lru_cache(maxsize=1)
 def assets() -> tuple[str, dict[str, bytes]]:
-    """The hash of the page's files, and their contents by name."""
+    """Return the hash of the page's files, and their contents by name."""
     files = {path.name: path.read_bytes() for path in sorted(STATIC.iterdir()) if path.suffix in TYPES}
     digest = hashlib.sha256()
     for name, data in files.items():
@@ -49,7 +49,7 @@ def assets() -> tuple[str, dict[str, bytes]]:
 
 @router.api_route("/", methods=["GET", "HEAD"])
 async def page(request: Request) -> Response:
-    """The page."""
+    """Return the page."""
     digest, files = assets()
     headers = HEADERS | {"etag": f'"{digest}"', "cache-control": "no-cache"}
     if headers["etag"] in request.headers.get("if-none-match", ""):
@@ -60,7 +60,7 @@ async def page(request: Request) -> Response:
 
 @router.api_route("/assets/{version}/{name}", methods=["GET", "HEAD"])
 async def asset(version: str, name: str) -> Response:
-    """One of the page's files."""
+    """Return one of the page's files."""
     digest, files = assets()
     if version != digest or name not in files:
         raise NotFound(f"the page has no file {name[:100]!r} of version {version[:100]!r}; reload the page")
@@ -75,7 +75,7 @@ async def cloud(
     count: Annotated[int, Query(ge=1, le=20_000)] = 3000,
     collection: InCollection = DEFAULT_COLLECTION,
 ) -> Response:
-    """At most `count` points of a stored cloud or mesh: little-endian float32 x, y, z, in the unit sphere."""
+    """Return up to `count` points of a stored cloud or mesh: little-endian float32 xyz in the unit sphere."""
     point = await find_point(call, collection, id)
     key = point.payload.get("media")
     if point.modality != "point_cloud" or not key:
@@ -87,7 +87,7 @@ async def cloud(
 
 
 def thinned(points: Points, count: int) -> Points:
-    """At most `count` of the points [N, 3], moved to the middle of a sphere of radius 1 that they fill."""
+    """Return at most `count` of the points [N, 3], centred and scaled to fill the sphere of radius 1."""
     if len(points) > count:
         points = points[np.random.default_rng(0).choice(len(points), count, replace=False)]
     centred = points - (points.min(axis=0) + points.max(axis=0)) / 2
