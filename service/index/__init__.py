@@ -1,1 +1,1 @@
-"""The vector index: one protocol, several Qdrant back ends."""
+"""The vector index: one protocol, several Qdrant backends."""

@@ -1,8 +1,8 @@
-"""What a back end does for the index: keep generations of records and answer queries on one of them.
+"""The index backend: keeps generations of records and answers queries on one of them.
 
 A *generation* is one physical collection of records, made for one connector version; a collection reads one
-generation at a time and is switched to another at once. `service.index.vector_index` builds the `Index` of
-`service.index.protocol` on this, the same for every back end.
+generation at a time and is switched to another in one step. `service.index.vector_index` builds the `Index`
+of `service.index.protocol` on this, the same for every backend.
 """
 
 import uuid
@@ -40,7 +40,7 @@ BATCH = 256
 
 
 def never() -> bool:
-    """No: what is begun is brought to its end."""
+    """Return False: nothing is given up."""
     return False
 
 
@@ -55,7 +55,7 @@ class Generation:
 
 @dataclass(frozen=True)
 class Usage:
-    """How far a generation's records are indexed, and the bytes it takes where that is known."""
+    """The number of a generation's records that are indexed, and the bytes it takes where that is known."""
 
     indexed: int
     optimizing: bool
@@ -64,7 +64,7 @@ class Usage:
 
 @dataclass(frozen=True)
 class VectorStorage:
-    """How unified vectors are kept: with an int8 copy to search in, the originals out of memory."""
+    """The storage of unified vectors: an int8 copy to search in, and the originals on disk or in memory."""
 
     quantize: bool = True
     on_disk: bool = False
@@ -72,7 +72,7 @@ class VectorStorage:
 
 @dataclass(frozen=True, eq=False)
 class Query:
-    """A vector [dim], asked for once under each of several filters.
+    """A vector [dim], to search with once under each of several filters.
 
     `limit` and `offset` hold for each answer; `threshold` is the least cosine.
     """
@@ -91,16 +91,16 @@ class IndexBackend(Protocol):
     """
 
     def current(self) -> Mapping[str, Generation]:
-        """Every collection and the generation it reads."""
+        """Return every collection and the generation it reads."""
 
     def generations(self, collection: str) -> list[Generation]:
-        """Every generation made for a collection, the oldest first."""
+        """Return every generation made for a collection, the oldest first."""
 
     def create(self, collection: str, layout: Layout, fields: Mapping[str, FieldType]) -> Generation:
         """Make an empty generation that nothing reads yet."""
 
     def switch(self, reads: Mapping[str, str | None]) -> None:
-        """Let collections read other generations from now on, all at once; None: no such collection."""
+        """Let collections read other generations, all in one step; None removes the collection."""
 
     def drop(self, name: str) -> None:
         """Delete a generation."""
@@ -112,10 +112,10 @@ class IndexBackend(Protocol):
         """Write up to `BATCH` records, replacing those with the same id."""
 
     def retrieve(self, name: str, uuids: Sequence[str], with_vectors: bool) -> list[Record]:
-        """The records that exist, in any order."""
+        """Return the records that exist, in any order."""
 
     def delete(self, name: str, uuids: Sequence[str]) -> None:
-        """Delete records; those that do not exist are passed over."""
+        """Delete records; those that do not exist are skipped."""
 
     def set_payload(self, name: str, uuids: Sequence[str], payload: Mapping[str, Any]) -> None:
         """Replace the named top-level fields of records."""
@@ -123,40 +123,40 @@ class IndexBackend(Protocol):
     def scroll(
         self, name: str, where: models.Filter | None, limit: int, offset: str | None, with_vectors: bool
     ) -> tuple[list[Record], str | None]:
-        """A page of records by ascending id from `offset` on, and the next page's offset."""
+        """Return a page of records by ascending id, from `offset`, and the next page's offset."""
 
     def query(self, name: str, query: Query, with_vectors: bool, exact: bool) -> list[list[Record]]:
         """Return for each of the query's filters the nearest records by cosine, best first, `score` set."""
 
     def count(self, name: str, where: models.Filter | None) -> int:
-        """How many records match, exactly."""
+        """Return the exact number of records that match."""
 
     def facet(
         self, name: str, key: str, where: models.Filter | None, limit: int
     ) -> list[tuple[str | int | bool, int]]:
-        """Values of an indexed field and their counts, most frequent first."""
+        """Return the values of an indexed field and their counts, most frequent first."""
 
     def usage(self, name: str) -> Usage:
-        """How far the records are indexed."""
+        """Return how many records are indexed, and the bytes they take."""
 
     def finish_indexing(self, name: str, given_up: Callable[[], bool] = never) -> bool:
-        """Index a generation's records now as far as it would be done by itself, and return then.
+        """Index a generation's records now, as far as the backend would by itself; return True when done.
 
-        False, soon, once `given_up` said so: what is left is done by itself.
+        Return False soon after `given_up` returned True: the backend does the rest by itself.
         """
 
     def unload(self, name: str) -> None:
-        """Let go of the memory that a generation takes which is hardly asked any more."""
+        """Free the memory of a generation that is hardly used any more."""
 
     def ping(self) -> None:
-        """Return if the back end answers; else raise `IndexUnavailable`."""
+        """Return if the backend answers; else raise `IndexUnavailable`."""
 
     def close(self) -> None:
-        """Let go of files, processes and connections. Idempotent."""
+        """Close files, processes and connections. Idempotent."""
 
 
 def combines(where: models.Filter | None) -> bool:
-    """Whether a filter is more than one condition on one field."""
+    """Return whether a filter is more than one condition on one field."""
     if where is None:
         return False
     clauses = (where.must, where.should, where.must_not)
@@ -167,11 +167,11 @@ def combines(where: models.Filter | None) -> bool:
 
 
 def generation_name(collection: str) -> str:
-    """A new name for a generation of a collection; `collection_of` reads it back."""
+    """Return a new name for a generation of a collection; `collection_of` reads it back."""
     return f"isthmus@{collection}@{uuid.uuid4().hex[:12]}"
 
 
 def collection_of(name: str) -> str | None:
-    """The collection a generation's name was made for; None for a name that is none of ours."""
+    """Return the collection a generation's name was made for; None for a name that is not ours."""
     parts = name.split("@")
     return parts[1] if len(parts) == 3 and parts[0] == "isthmus" else None

@@ -10,7 +10,7 @@ import uuid
 from connectors.errors import ConfigError
 
 NAMESPACE = uuid.UUID("8c2c6c0e-6f0c-5bd5-9d1c-3a6d5f6c1a5e")
-"""Fixed for ever: every stored point's id comes from it."""
+"""Fixed for ever: every stored point's id is made from it."""
 
 MAX_ID_CHARACTERS = 1024
 
@@ -18,7 +18,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
 def check_name(collection: str) -> str:
-    """Give back a collection's name. Raises `ConfigError` where it cannot be one."""
+    """Return a collection's name. Raises `ConfigError` where it cannot be one."""
     if not _NAME.fullmatch(collection):
         raise ConfigError(
             f"{collection[:120]!r} cannot be a collection's name: use up to 100 letters, digits, "
@@ -28,7 +28,7 @@ def check_name(collection: str) -> str:
 
 
 def point_uuid(collection: str, point_id: str) -> str:
-    """The Qdrant id of a caller's id. Raises `ConfigError` for an empty or overlong one."""
+    """Return the Qdrant id of a caller's id. Raises `ConfigError` for an empty or overlong one."""
     if not point_id or len(point_id) > MAX_ID_CHARACTERS:
         raise ConfigError(
             f"a point's id has 1 to {MAX_ID_CHARACTERS} characters; this one has {len(point_id)}"
@@ -40,7 +40,7 @@ def point_uuid(collection: str, point_id: str) -> str:
 
 
 def check_cursor(cursor: str | None) -> str | None:
-    """Give back a page's cursor as the Qdrant id it is. Raises `ConfigError` for one no page gave."""
+    """Return a page's cursor as a Qdrant id. Raises `ConfigError` for one that no page returned."""
     if cursor is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""Opening the index that the settings name: a Qdrant server by URL, or one kept in the data directory."""
+"""Opening the index that the settings name: on a Qdrant server by URL, or in the data directory."""
 
 from pathlib import Path
 from typing import Literal
@@ -15,7 +15,7 @@ BackEnd = Literal["edge", "local"]
 
 
 def open_configured(layout: Layout, settings: Settings) -> VectorIndex:
-    """`open_index` as the settings have it."""
+    """Open the index that the settings name; see `open_index`."""
     return open_index(
         layout,
         data_dir=settings.data_dir,
@@ -37,12 +37,12 @@ def open_index(
     quantize: bool | None = None,
     on_disk: bool = False,
 ) -> VectorIndex:
-    """The index for a bundle's `layout`.
+    """Open the index for a bundle's `layout`.
 
     With `url` it is on that Qdrant server; else under `data_dir`, kept by Qdrant Edge or by the client's
     local mode; or in memory where `data_dir` is None. `quantize` searches an int8 copy of the vectors and
-    rescores with the originals (None: where the back end can); `on_disk` leaves the originals out of memory.
-    Raises `ConfigError` where the back end cannot do what is set, `IndexUnavailable` where another process
+    rescores with the originals (None: where the backend can); `on_disk` keeps the originals out of memory.
+    Raises `ConfigError` where the backend cannot do what is set, `IndexUnavailable` where another process
     has the data directory open.
     """
     storage = VectorStorage(quantize=quantize is not False, on_disk=on_disk)

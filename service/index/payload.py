@@ -1,9 +1,8 @@
-"""A point as the index stores it, and back.
+"""The payload and vectors that the index stores for a point.
 
-The payload is flat: the point's id, modality and space beside what the caller gave (`media`, `mime`,
-`sha256`, `name`, `caption`, `connector`, `created`), the user's own JSON under `metadata`, and `revision`,
-the time of its last write in nanoseconds, by which a copy of the collection catches up with writes made
-meanwhile.
+The payload is flat: the point's id, modality and space beside the caller's fields (`media`, `mime`, `sha256`,
+`name`, `caption`, `connector`, `created`), the user's own JSON under `metadata`, and `revision`, the time of
+its last write in nanoseconds, by which a copy of the collection catches up with writes made meanwhile.
 """
 
 import time
@@ -17,13 +16,13 @@ from service.index.protocol import Layout, Point, StoredPoint, Vector
 from service.schemas.validation import check_json
 
 UNIFIED = "unified"
-"""Name of the vector that is searched."""
+"""The name of the vector that is searched."""
 
 RESERVED = frozenset({"id", "modality", "space", "revision"})
 
 
 def native_name(space: str) -> str:
-    """Name of the stored vector of one space's encoders, never searched."""
+    """Return the name of the stored vector of one space's encoders, never searched."""
     return f"native.{space}"
 
 
@@ -51,7 +50,7 @@ def check_query(vector: Vector, layout: Layout) -> None:
 
 
 def check_payload(payload: Mapping[str, Any], place: str) -> None:
-    """Raise `ConfigError` where a payload is not JSON that every back end can hold."""
+    """Raise `ConfigError` where a payload is not JSON that every backend can hold."""
     if taken := RESERVED & set(payload):
         raise ConfigError(f"{place}: the payload's {sorted(taken)[0]!r} is set by the index")
     for key, value in payload.items():
@@ -59,7 +58,7 @@ def check_payload(payload: Mapping[str, Any], place: str) -> None:
 
 
 def stored_payload(point: Point) -> dict[str, Any]:
-    """What is stored beside a point's vectors."""
+    """Return the payload stored beside a point's vectors."""
     return {
         **point.payload,
         "id": point.id,
@@ -70,7 +69,7 @@ def stored_payload(point: Point) -> dict[str, Any]:
 
 
 def stored_vectors(point: Point) -> dict[str, Vector]:
-    """A point's vectors by the names they are stored under."""
+    """Return a point's vectors by the names they are stored under."""
     return {
         UNIFIED: np.ascontiguousarray(point.unified, dtype=np.float32),
         native_name(point.space): np.ascontiguousarray(point.native, dtype=np.float32),
@@ -78,7 +77,7 @@ def stored_vectors(point: Point) -> dict[str, Vector]:
 
 
 def read_point(payload: Mapping[str, Any], vectors: Mapping[str, Any] | None = None) -> StoredPoint:
-    """A stored point as the index gives it back."""
+    """Return the point of a stored payload and its vectors."""
     rest = {key: value for key, value in payload.items() if key not in RESERVED}
     unified = native = None
     if vectors:

@@ -1,7 +1,7 @@
-"""What the service asks of a vector index, whichever back end keeps it.
+"""The vector index as the service sees it, whichever backend keeps it.
 
-Holds the shapes that cross the seam (`Point`, `Hit`, `StoredPoint`) and the `Index` protocol. Every method
-is synchronous and may be called from any thread; the app calls them on a bounded pool of threads.
+Holds the types that go in and out (`Point`, `Hit`, `StoredPoint`) and the `Index` protocol. Every method is
+synchronous and may be called from any thread; the app calls them on a bounded pool of threads.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,8 +23,8 @@ class Point:
     """One item as it is written to the index.
 
     `payload` holds `media` (key in the media store, or absent), `mime`, `sha256`, `name`, `caption`,
-    `metadata` (the user's own JSON object), `connector` (its version) and `created` (ISO 8601, UTC). The back
-    end adds what it needs to find `id` and `modality` again.
+    `metadata` (the user's own JSON object), `connector` (its version) and `created` (ISO 8601, UTC). The
+    index adds what it needs to find `id` and `modality` again.
     """
 
     id: str
@@ -57,7 +57,7 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class CollectionInfo:
-    """A collection as `GET /collections` shows it."""
+    """A collection's name, the length of its vectors and its number of points."""
 
     name: str
     dim: int
@@ -70,10 +70,10 @@ Filter = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The vectors an index holds, as the service's bundle gives them.
+    """The vectors an index holds, as the service's bundle makes them.
 
     `dim` is the unified space's; `natives` maps each space (`clip`, `clap`, ...) to the dimension of its
-    native vectors; `connector` is the version of the connector that gives the unified vectors.
+    native vectors; `connector` is the version of the connector that makes the unified vectors.
     """
 
     dim: int
@@ -83,7 +83,7 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class CollectionStats:
-    """How full a collection is.
+    """A collection's size and state.
 
     `indexed` counts the points a search reaches through HNSW; the others it scans. While `optimizing` is true
     more of them are being indexed, and reads and writes go on. `fields` are the payload fields with an index.
@@ -103,23 +103,23 @@ class CollectionStats:
 class Index(Protocol):
     """A vector index. Collections are created by the first `upsert` into them.
 
-    Reading from a collection that does not exist gives nothing (empty lists, zero), never an error.
-    What is no filter is raised as `InvalidFilter`; whatever goes wrong in the back end as
-    `service.errors.IndexUnavailable`.
+    Reading from a collection that does not exist returns nothing (empty lists, zero) and never raises.
+    Raises `InvalidFilter` for a bad filter, and `service.errors.IndexUnavailable` for every failure of the
+    backend.
     """
 
     def upsert(self, collection: str, points: Sequence[Point], connector: str | None = None) -> None:
         """Write points, replacing those with the same id. They survive a `kill -9` when this returns.
 
-        `connector` is the version that gave the unified vectors. Raises `CollectionConflict` where the
+        `connector` is the version that made the unified vectors. Raises `CollectionConflict` where the
         collection no longer holds vectors of that version, `ConfigError` for vectors of another shape.
         """
 
     def get(self, collection: str, ids: Sequence[str], with_vectors: bool = False) -> list[StoredPoint]:
-        """The points with these ids that exist, in the order asked for."""
+        """Return the points with these ids that exist, in the order asked for."""
 
     def delete(self, collection: str, ids: Sequence[str]) -> list[str]:
-        """Delete points; gives the ids that were there. Durable when this returns."""
+        """Delete points; return the ids that were there. Durable when this returns."""
 
     def set_payload(self, collection: str, point_id: str, payload: Mapping[str, Any]) -> bool:
         """Replace the named top-level fields of one point's payload; False if there is no such point."""
@@ -133,9 +133,9 @@ class Index(Protocol):
         where: Filter | None = None,
         with_vectors: bool = False,
     ) -> tuple[list[StoredPoint], str | None]:
-        """One page of points in a stable order, and the cursor of the next page (None at the end).
+        """Return one page of points in a stable order, and the cursor of the next page (None at the end).
 
-        Raises `ConfigError` for a cursor that no earlier page gave.
+        Raises `ConfigError` for a cursor that no earlier page returned.
         """
 
     def search(
@@ -151,7 +151,7 @@ class Index(Protocol):
         exact: bool = False,
         connector: str | None = None,
     ) -> list[Hit]:
-        """The nearest points by cosine of unified vectors, best first; `score_threshold` is a cosine.
+        """Return the nearest points by cosine of unified vectors, best first; `score_threshold` is a cosine.
 
         `exact` scans instead of asking HNSW. `connector` is the version that projected `vector`; raises
         `CollectionConflict` where the collection holds no vectors of that version.
@@ -168,27 +168,27 @@ class Index(Protocol):
         exact: bool = False,
         connector: str | None = None,
     ) -> list[list[Hit]]:
-        """Return for each modality its nearest points, as `search` does; one message to the back end."""
+        """Return for each modality its nearest points, as `search` does; one message to the backend."""
 
     def count(self, collection: str, modality: Modality | None = None, where: Filter | None = None) -> int:
-        """How many points match, exactly."""
+        """Return the exact number of points that match."""
 
     def facets(
         self, collection: str, key: str, limit: int = 10, where: Filter | None = None
     ) -> list[tuple[str | int | bool, int]]:
-        """Values of an indexed payload field and how many points hold each, most frequent first.
+        """Return the values of an indexed payload field and how many points hold each, most frequent first.
 
         Raises `InvalidFilter` where the field is not one of the collection's `fields`.
         """
 
     def delete_matching(self, collection: str, where: Filter) -> list[str]:
-        """Delete the points a filter matches; gives their ids. Durable when this returns."""
+        """Delete the points a filter matches; return their ids. Durable when this returns."""
 
     def declare_field(self, collection: str, key: str, kind: FieldType) -> None:
-        """Index a payload field, for the points there are and those to come; filters on it get fast."""
+        """Index a payload field, for present and future points; filters on it get fast."""
 
     def stats(self, collection: str) -> CollectionStats | None:
-        """How full a collection is; None if there is none."""
+        """Return a collection's size and state; None if there is none."""
 
     def names(self) -> list[str]:
         """Return the name of every collection, in order."""
@@ -203,7 +203,7 @@ class Index(Protocol):
         """Delete a collection and all its points; False if there is none."""
 
     def healthy(self) -> bool:
-        """Whether the back end answers now. Never raises."""
+        """Return whether the backend answers now. Never raises."""
 
     def close(self) -> None:
-        """Let go of files and connections. Idempotent."""
+        """Close files and connections. Idempotent."""

@@ -1,8 +1,8 @@
 """Generations in Qdrant, by its client: a server or cluster by URL, or the client's own local mode.
 
-A collection is an alias, a generation the Qdrant collection behind it, whose metadata says what it was made
-for. Local mode scans everything and takes one caller at a time, which this class sees to: it is for tests
-and small data.
+A collection is an alias, a generation the Qdrant collection behind it, whose metadata holds its layout. Local
+mode scans everything and takes one caller at a time, which this class sees to: it is for tests and small
+data.
 """
 
 import threading
@@ -35,13 +35,13 @@ from service.index.records import Record
 from service.schemas.fields import FieldType
 
 ALIAS_SECONDS = 1.0
-"""How long a server's aliases are believed; another replica of the service may switch them."""
+"""Seconds for which a server's aliases are believed; another replica of the service may switch them."""
 
 METADATA_SECONDS = 60.0
 """Seconds a generation's metadata are believed: another replica may declare fields of it meanwhile."""
 
 INDEXING_SECONDS = 1800.0
-"""How long a server's indexing is waited for; it goes on by itself in any case."""
+"""Seconds that a server's indexing is waited for; it goes on by itself in any case."""
 
 
 class QdrantBackend:
@@ -61,13 +61,13 @@ class QdrantBackend:
 
     @classmethod
     def at_url(cls, url: str, *, api_key: str | None = None, storage: VectorStorage | None = None) -> Self:
-        """On a Qdrant server, 1.16 or newer."""
+        """Return a backend on a Qdrant server, 1.16 or newer."""
         client = QdrantClient(url=url, api_key=api_key, timeout=30, check_compatibility=False)
         return cls(client, local=False, storage=storage)
 
     @classmethod
     def at_path(cls, path: Path | None) -> Self:
-        """In local mode, in a folder, or in memory where there is none.
+        """Return a backend in local mode: in a folder, or in memory where `path` is None.
 
         Raises `IndexUnavailable` where another process has the folder open.
         """
@@ -78,17 +78,17 @@ class QdrantBackend:
         return cls(client, local=True)
 
     def close(self) -> None:
-        """Let go of files and connections. Idempotent."""
+        """Close files and connections. Idempotent."""
         with self._lock:
             self._client.close()
 
     def ping(self) -> None:
-        """Return if the back end answers; else raise `IndexUnavailable`."""
+        """Return if the backend answers; else raise `IndexUnavailable`."""
         with self._calling():
             self._client.get_aliases()
 
     def current(self) -> Mapping[str, Generation]:
-        """Every collection and the generation it reads."""
+        """Return every collection and the generation it reads."""
         if time.monotonic() <= self._stale_at:
             return self._current
         with self._asking_aliases:  # one thread asks, and the others wait for its answer
@@ -102,13 +102,13 @@ class QdrantBackend:
                     if collection_of(alias.collection_name) == alias.alias_name
                 }
             with self._lock:
-                if changes == self._changes:  # else it is of before, and the next caller is of after
+                if changes == self._changes:  # else it is older than a change, and the next caller asks anew
                     self._current = current
                     self._stale_at = float("inf") if self._local else time.monotonic() + ALIAS_SECONDS
             return current
 
     def generations(self, collection: str) -> list[Generation]:
-        """Every generation made for a collection, the oldest first."""
+        """Return every generation made for a collection, the oldest first."""
         with self._calling():
             names = [each.name for each in self._client.get_collections().collections]
             made = [
@@ -143,7 +143,7 @@ class QdrantBackend:
         return self._keep(Generation(name, layout, dict(fields)))
 
     def switch(self, reads: Mapping[str, str | None]) -> None:
-        """Let collections read other generations from now on, all at once; None: no such collection."""
+        """Let collections read other generations, all in one step; None removes the collection."""
         steps: list[models.AliasOperations] = []
         for collection, name in reads.items():
             forget = models.DeleteAlias(alias_name=collection)
@@ -185,13 +185,13 @@ class QdrantBackend:
             self._client.upsert(name, points, wait=True)
 
     def retrieve(self, name: str, uuids: Sequence[str], with_vectors: bool) -> list[Record]:
-        """The records that exist, in any order."""
+        """Return the records that exist, in any order."""
         with self._calling():
             found = self._client.retrieve(name, list(uuids), with_payload=True, with_vectors=with_vectors)
         return [_record(each) for each in found]
 
     def delete(self, name: str, uuids: Sequence[str]) -> None:
-        """Delete records; those that do not exist are passed over."""
+        """Delete records; those that do not exist are skipped."""
         with self._calling():
             self._client.delete(name, models.PointIdsList(points=list(uuids)), wait=True)
 
@@ -203,7 +203,7 @@ class QdrantBackend:
     def scroll(
         self, name: str, where: models.Filter | None, limit: int, offset: str | None, with_vectors: bool
     ) -> tuple[list[Record], str | None]:
-        """A page of records by ascending id from `offset` on, and the next page's offset."""
+        """Return a page of records by ascending id, from `offset`, and the next page's offset."""
         with self._calling():
             found, following = self._client.scroll(
                 name, where, limit=limit, offset=offset, with_payload=True, with_vectors=with_vectors
@@ -234,7 +234,7 @@ class QdrantBackend:
         self, query: Query, where: models.Filter | None, exact: bool
     ) -> models.SearchParams | None:
         if self._local:
-            return None  # local mode is exact, and warns where it is asked to be
+            return None  # local mode is exact, and warns where parameters ask for that
         return models.SearchParams(
             hnsw_ef=max(SEARCH_EF, query.limit + query.offset),
             exact=exact,
@@ -243,27 +243,27 @@ class QdrantBackend:
         )
 
     def count(self, name: str, where: models.Filter | None) -> int:
-        """How many records match, exactly."""
+        """Return the exact number of records that match."""
         with self._calling():
             return self._client.count(name, count_filter=where, exact=True).count
 
     def facet(
         self, name: str, key: str, where: models.Filter | None, limit: int
     ) -> list[tuple[str | int | bool, int]]:
-        """Values of an indexed field and their counts, most frequent first."""
+        """Return the values of an indexed field and their counts, most frequent first."""
         with self._calling():
             found = self._client.facet(name, key, facet_filter=where, limit=limit, exact=True)
         return [(hit.value, hit.count) for hit in found.hits]
 
     def usage(self, name: str) -> Usage:
-        """How far the records are indexed; local mode indexes none."""
+        """Return how many records are indexed; local mode indexes none."""
         with self._calling():
             info = self._client.get_collection(name)
         indexed = 0 if self._local else info.indexed_vectors_count or 0
         return Usage(indexed, info.status == models.CollectionStatus.YELLOW, None)
 
     def unload(self, name: str) -> None:
-        """Nothing: a server sees to its memory itself."""
+        """Do nothing: a server manages its memory itself."""
 
     def finish_indexing(self, name: str, given_up: Callable[[], bool] = never) -> bool:
         """Wait until a server has indexed the records; False once `given_up`. Local mode indexes nothing."""
@@ -276,7 +276,7 @@ class QdrantBackend:
 
     @contextmanager
     def _calling(self) -> Iterator[None]:
-        """One call to the client: alone where it is local, its failures as `IndexUnavailable`."""
+        """Guard one call to the client: alone where it is local, its failures as `IndexUnavailable`."""
         guard: AbstractContextManager[Any] = self._lock if self._local else nullcontext()
         with guard:
             try:

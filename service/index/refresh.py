@@ -1,9 +1,9 @@
-"""An index brought to another connector, from the native vectors it keeps, while it is read and written.
+"""The refresh of an index to another connector, from its native vectors, while it is read and written.
 
-`Refresh` is given the index, the layout it is to have and a projection; it gives every collection a second
-generation, brings that up to what the first holds, and lets all of them be read at once. What it left half
-done, a later one goes on with: records are compared by their revision, and only those that differ are
-brought over. So going back to the generation that was read before costs what was written since.
+`Refresh` takes the index, its new layout and a projection. It makes a second generation for every collection,
+projects the records of the first into it, and switches all collections in one step. A later refresh continues
+an unfinished one: records are compared by their revision, and only those that differ are projected. So going
+back to the former generation costs only what was written since.
 """
 
 import math
@@ -26,7 +26,7 @@ from service.index.vector_index import VectorIndex
 Matrix = npt.NDArray[np.float32]
 
 Project = Callable[[str, Modality, Matrix], Matrix | None]
-"""Space, modality and native vectors [n, d] -> unified vectors [n, dim]; None: the native ones themselves."""
+"""Space, modality, native vectors [n, d] -> unified vectors [n, dim]; None: the native ones themselves."""
 
 PAGE = 64
 """Records read at once with their vectors: searches wait behind them."""
@@ -34,7 +34,7 @@ PAGE = 64
 
 @dataclass
 class Tally:
-    """Records a refresh has looked at, projected, taken over as they were, and removed."""
+    """The numbers of records that a refresh has seen, projected, copied unchanged, and removed."""
 
     seen: int = 0
     projected: int = 0
@@ -45,9 +45,9 @@ class Tally:
 class Refresh:
     """One refresh of an index to `layout`. For one thread at a time; close it in any case.
 
-    `steps` until they end, `finish_indexing`, and `switch`; where `switch` finds that collections came
-    meanwhile, the same again. Raises `IndexUnavailable` where the back end fails, and whatever `project`
-    raises; then everything is read and written as before.
+    Exhaust `steps`, then call `finish_indexing` and `switch`; where `switch` returns False, for collections
+    made meanwhile, do the same again. Raises `IndexUnavailable` where the backend fails, and whatever
+    `project` raises; then everything is read and written as before.
     """
 
     def __init__(self, index: VectorIndex, layout: Layout, project: Project) -> None:
@@ -64,18 +64,18 @@ class Refresh:
         self.close()
 
     def close(self) -> None:
-        """Stop noting what is written. What was brought over stays, for the next refresh. Idempotent."""
+        """Stop noting writes. Records already projected stay, for the next refresh. Idempotent."""
         for collection in self._copies:
             self._index.written.pop(collection, None)
         self._copies = {}
 
     def total(self) -> int:
-        """How many records there are to look at, now."""
+        """Return the number of records to look at, now."""
         backend = self._index.backend
         return sum(backend.count(each.name, None) for each in self._outdated().values())
 
     def steps(self) -> Iterator[None]:
-        """Bring every collection's records over, a few a step."""
+        """Project every collection's records into its new generation, a few per step."""
         while missing := self._missing():
             for collection, source in missing.items():
                 if (copy := self._begin(collection, source)) is None:
@@ -88,9 +88,9 @@ class Refresh:
                     self._forget(collection)  # deleted meanwhile
 
     def finish_indexing(self, given_up: Callable[[], bool] = never) -> bool:
-        """Have the new generations indexed, so that searches are as fast in them as before.
+        """Index the new generations, so that searches are as fast in them as before; return True when done.
 
-        False, soon, once `given_up` said so: to be called anew before `switch`.
+        Return False soon after `given_up` returned True: call this again before `switch`.
         """
         for copy in list(self._copies.values()):
             if not self._still_reads(copy):
@@ -98,7 +98,7 @@ class Refresh:
             try:
                 if not self._index.backend.finish_indexing(copy.target.name, given_up):
                     return False
-                for _ in copy.draw_near(self._project, self.tally):
+                for _ in copy.nearly_catch_up(self._project, self.tally):
                     pass
             except IndexUnavailable:
                 if self._still_reads(copy):
@@ -106,7 +106,7 @@ class Refresh:
         return True
 
     def switch(self) -> bool:
-        """Let every collection read its new generation, all at once; False where one came meanwhile.
+        """Let every collection read its new generation, all in one step; False where one was made meanwhile.
 
         Writes wait until it returns.
         """
@@ -129,7 +129,7 @@ class Refresh:
         return True
 
     def drop_older(self) -> None:
-        """After a switch: keep of the generations only those read now, and those read before, at rest."""
+        """Drop, after a switch, all generations but those read now and, unloaded, those read before."""
         backend = self._index.backend
         for collection, copy in self._copies.items():
             with self._index.creating:
@@ -150,7 +150,7 @@ class Refresh:
         }
 
     def _missing(self) -> dict[str, Generation]:
-        """Collections of another connector that have no copy yet."""
+        """Return the collections of another connector that have no copy yet."""
         return {
             collection: generation
             for collection, generation in self._outdated().items()
@@ -158,16 +158,16 @@ class Refresh:
         }
 
     def _begin(self, collection: str, source: Generation) -> "_Copy | None":
-        """Find or make a collection's next generation, and note from now on what is written."""
+        """Find or make a collection's next generation, and begin to note writes."""
         index, backend = self._index, self._index.backend
         with index.creating:
             if backend.current().get(collection) != source:
                 return None
             layout = replace(self._layout, natives=source.layout.natives)
-            begun = [
+            unfinished = [
                 each for each in backend.generations(collection) if each.layout.connector == layout.connector
             ]
-            target = begun[-1] if begun else backend.create(collection, layout, source.fields)
+            target = unfinished[-1] if unfinished else backend.create(collection, layout, source.fields)
             with index.writing(collection):
                 index.written[collection] = {}
             self._copies[collection] = _Copy(index, collection, source, target)
@@ -193,7 +193,7 @@ def discard(index: VectorIndex, connector: str) -> None:
 
 
 class _Copy:
-    """One collection's next generation in the making."""
+    """One collection's next generation while it is made."""
 
     def __init__(self, index: VectorIndex, collection: str, source: Generation, target: Generation) -> None:
         self.collection = collection
@@ -204,38 +204,38 @@ class _Copy:
         self._fresh = self._backend.count(target.name, None) == 0
 
     def walk(self, project: Project, tally: Tally) -> Iterator[None]:
-        """Bring every record over, a page a step, each followed by what was written meanwhile."""
+        """Project every record, one page per step, each followed by the records written meanwhile."""
         offset: str | None = None
         size = PAGE if self._fresh else BATCH
         while True:
             page, offset = self._backend.scroll(self.source.name, None, size, offset, self._fresh)
             for each in [page] if self._fresh else self._differing(page):
-                self._bring(each, project, tally)
+                self._write(each, project, tally)
             tally.seen += len(page)
             self.catch_up(project, tally)
             yield
             if offset is None:
                 break
-        yield from self.draw_near(project, tally)
+        yield from self.nearly_catch_up(project, tally)
         if not self._fresh:
             yield from self._sweep(project, tally)
 
     def behind(self) -> int:
-        """How many records were written that this has not caught up with."""
+        """Return how many written records this has not caught up with."""
         return len(self._index.written[self.collection])
 
     def catch_up(self, project: Project, tally: Tally) -> None:
-        """Bring up to `PAGE` written records over as they are now, or are no more."""
+        """Project up to `PAGE` written records as they are now, and remove those deleted."""
         written = self._index.written[self.collection]
         uuids = [written.popitem()[0] for _ in range(min(PAGE, len(written)))]
         if not uuids:
             return
         found = self._backend.retrieve(self.source.name, uuids, with_vectors=True)
-        self._bring(found, project, tally)
+        self._write(found, project, tally)
         self._remove(sorted(set(uuids) - {each.uuid for each in found}), tally)
 
-    def draw_near(self, project: Project, tally: Tally) -> Iterator[None]:
-        """Catch up but for `PAGE` records, a turn a step; a writer that never pauses is caught too."""
+    def nearly_catch_up(self, project: Project, tally: Tally) -> Iterator[None]:
+        """Catch up to within `PAGE` records, one turn per step, even with a writer that never pauses."""
         left = self.behind()
         while left > PAGE:
             yield
@@ -252,7 +252,7 @@ class _Copy:
                 self._backend.declare(self.target.name, key, kind)
 
     def _differing(self, page: Sequence[Record]) -> Iterator[Sequence[Record]]:
-        """Of a page without vectors the records that the target lacks or has older, with their vectors."""
+        """Yield, with vectors, a page's records that the target lacks or has in another revision."""
         uuids = [each.uuid for each in page]
         there = self._backend.retrieve(self.target.name, uuids, with_vectors=False)
         revisions = {each.uuid: each.payload["revision"] for each in there}
@@ -261,8 +261,8 @@ class _Copy:
             yield self._backend.retrieve(self.source.name, differing[start : start + PAGE], with_vectors=True)
 
     def _sweep(self, project: Project, tally: Tally) -> Iterator[None]:
-        """Remove from the target what the source holds no more."""
-        with self._index.writing(self.collection):  # a new record yet to bring over would hide a deleted one
+        """Remove from the target the records that the source no longer holds."""
+        with self._index.writing(self.collection):  # else a new record, not copied yet, would hide a deletion
             while self.behind():
                 self.catch_up(project, tally)
             if self._backend.count(self.target.name, None) == self._backend.count(self.source.name, None):
@@ -278,8 +278,8 @@ class _Copy:
             if offset is None:
                 return
 
-    def _bring(self, records: Sequence[Record], project: Project, tally: Tally) -> None:
-        """Write records to the target, each with the unified vector that the new connector gives it."""
+    def _write(self, records: Sequence[Record], project: Project, tally: Tally) -> None:
+        """Write records to the target, each with its unified vector of the new connector."""
         groups: dict[tuple[str, Modality], list[Record]] = {}
         for each in records:
             groups.setdefault((each.payload["space"], each.payload["modality"]), []).append(each)

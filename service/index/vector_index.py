@@ -1,8 +1,8 @@
 """The index the service uses: collections of points over any backend.
 
-It checks what comes in, turns callers' ids and filters into Qdrant's, knows which generation a collection
-reads and for which connector it was made, and gives points back as they went in. One class for every back
-end, so that all of them behave alike.
+It checks its input, turns callers' ids and filters into Qdrant's, knows which generation a collection reads
+and for which connector it was made, and returns points as they were written. One class for every backend, so
+that all of them behave alike.
 """
 
 import threading
@@ -55,9 +55,9 @@ class VectorIndex:
         self.backend = backend
         self.layout = layout
         self.creating = threading.Lock()
-        """Held while collections come and go."""
+        """Held while collections are made and deleted."""
         self.written: dict[str, dict[str, None]] = {}
-        """For each collection whose writes are noted, the records written since, by their Qdrant ids."""
+        """The Qdrant ids of the records written lately, by collection, for those whose writes are noted."""
         self._writing: defaultdict[str, FairLock] = defaultdict(FairLock)
 
     def __enter__(self) -> Self:
@@ -67,11 +67,11 @@ class VectorIndex:
         self.close()
 
     def close(self) -> None:
-        """Let go of files, processes and connections. Idempotent."""
+        """Close files, processes and connections. Idempotent."""
         self.backend.close()
 
     def healthy(self) -> bool:
-        """Whether the back end answers now. Never raises."""
+        """Return whether the backend answers now. Never raises."""
         try:
             self.backend.ping()
         except Exception:
@@ -121,7 +121,7 @@ class VectorIndex:
         return [each for each in found if each is not None]
 
     def stats(self, collection: str) -> CollectionStats | None:
-        """How full a collection is; None if there is none."""
+        """Return a collection's size and state; None if there is none."""
         if (found := self._find(collection)) is None:
             return None
         count, usage = self.backend.count(found.name, None), self.backend.usage(found.name)
@@ -137,7 +137,7 @@ class VectorIndex:
         )
 
     def declare_field(self, collection: str, key: str, kind: FieldType) -> None:
-        """Index a payload field, for the points there are and those to come; filters on it get fast."""
+        """Index a payload field, for present and future points; filters on it get fast."""
         check_field(key)
         self.create(collection, self.layout.dim)
         with self.writing(collection):
@@ -168,7 +168,7 @@ class VectorIndex:
                     self.backend.upsert(found.name, records)
 
     def get(self, collection: str, ids: Sequence[str], with_vectors: bool = False) -> list[StoredPoint]:
-        """The points with these ids that exist, in the order asked for."""
+        """Return the points with these ids that exist, in the order asked for."""
         if (found := self._find(collection)) is None:
             return []
         points: dict[str, StoredPoint] = {}
@@ -179,7 +179,7 @@ class VectorIndex:
         return [points[each] for each in ids if each in points]
 
     def delete(self, collection: str, ids: Sequence[str]) -> list[str]:
-        """Delete points; gives the ids that were there. Durable when this returns."""
+        """Delete points; return the ids that were there. Durable when this returns."""
         with self.writing(collection):
             there = [point.id for point in self.get(collection, list(dict.fromkeys(ids)))]
             found = self._find(collection)
@@ -191,7 +191,7 @@ class VectorIndex:
             return there
 
     def delete_matching(self, collection: str, where: Filter) -> list[str]:
-        """Delete the points a filter matches; gives their ids. Durable when this returns."""
+        """Delete the points a filter matches; return their ids. Durable when this returns."""
         deleted: list[str] = []
         while True:
             page, _ = self.scroll(collection, BATCH, where=where)
@@ -221,7 +221,7 @@ class VectorIndex:
         where: Filter | None = None,
         with_vectors: bool = False,
     ) -> tuple[list[StoredPoint], str | None]:
-        """One page of points in a stable order, and the cursor of the next page (None at the end)."""
+        """Return one page of points in a stable order, and the cursor of the next page (None at the end)."""
         offset = check_cursor(cursor)
         parsed = with_modality(parse_filter(where, collection), modality)
         _check_page(limit, 0)
@@ -244,7 +244,7 @@ class VectorIndex:
         exact: bool = False,
         connector: str | None = None,
     ) -> list[Hit]:
-        """The nearest points by cosine of unified vectors, best first; `score_threshold` is a cosine."""
+        """Return the nearest points by cosine of unified vectors, best first. See `Index.search`."""
         parsed = parse_filter(where, collection)
         query = Query(vector, (with_modality(parsed, modality),), limit, offset, score_threshold)
         [hits] = self._query(collection, query, with_vectors, exact, connector)
@@ -261,7 +261,7 @@ class VectorIndex:
         exact: bool = False,
         connector: str | None = None,
     ) -> list[list[Hit]]:
-        """Return for each modality its nearest points, as `search` does; one message to the back end."""
+        """Return for each modality its nearest points, as `search` does; one message to the backend."""
         parsed = parse_filter(where, collection)
         query = Query(vector, tuple(with_modality(parsed, each) for each in modalities), limit)
         return self._query(collection, query, with_vectors, exact, connector)
@@ -282,7 +282,7 @@ class VectorIndex:
         ]
 
     def count(self, collection: str, modality: Modality | None = None, where: Filter | None = None) -> int:
-        """How many points match, exactly."""
+        """Return the exact number of points that match."""
         parsed = with_modality(parse_filter(where, collection), modality)
         found = self._find(collection)
         return self.backend.count(found.name, parsed) if found else 0
@@ -290,7 +290,7 @@ class VectorIndex:
     def facets(
         self, collection: str, key: str, limit: int = 10, where: Filter | None = None
     ) -> list[tuple[str | int | bool, int]]:
-        """Values of an indexed payload field and how many points hold each, most frequent first."""
+        """Return an indexed payload field's values and how many points hold each, most frequent first."""
         check_field(key)
         parsed = parse_filter(where, collection)
         _check_page(limit, 0)
@@ -308,12 +308,12 @@ class VectorIndex:
         return sorted(hits, key=lambda hit: (-hit[1], str(hit[0])))
 
     def writing(self, collection: str) -> FairLock:
-        """The lock that one collection's writes take in turn."""
+        """Return the lock that one collection's writes take in turn."""
         return self._writing[collection]
 
     @contextmanager
     def _noting(self, collection: str, uuids: Sequence[str]) -> Iterator[None]:
-        """Note what is written in this block, even if it fails, for a copy that must catch up with it."""
+        """Note the records written in this block, even if it fails, for a copy that must catch up."""
         try:
             yield
         finally:
@@ -321,9 +321,9 @@ class VectorIndex:
                 noted.update(dict.fromkeys(uuids))
 
     def _ask(self, collection: str, ask: Callable[[Generation], _Item]) -> _Item | None:
-        """What the generation that a collection reads answers; None where there is no collection.
+        """Return the answer of the generation that a collection reads; None where there is no collection.
 
-        One that was deleted between being found and being asked fails nobody: the next is asked, if any.
+        Where that one is deleted before it is asked, the next one is asked, if there is any.
         """
         while (found := self._find(collection)) is not None:
             try:
