@@ -1,8 +1,8 @@
-"""Archives that were uploaded or lie on this machine: opened only where they cannot hurt.
+"""Archives that were uploaded or are on this machine, opened safely.
 
-Holds `open_archive`, which tells zip, tar and tar.gz by their bytes. What is wrong with the whole of an
-archive is raised when it is opened, what is wrong with one entry when that is read. Nothing is ever unpacked
-under a name that an archive chose.
+Holds `open_archive`, which recognises zip, tar and tar.gz by their bytes. Faults of the whole archive are
+raised when it is opened, those of one entry when that is read. Nothing is ever unpacked under a name that an
+archive chose.
 """
 
 import gzip
@@ -20,7 +20,7 @@ CHUNK = 1024 * 1024
 
 
 def open_archive(path: Path, limits: ArchiveLimits, inflated: Path) -> Files:
-    """The files of an archive; a tar.gz is inflated to `inflated` first, unless it was before.
+    """Return the files of an archive; a tar.gz is inflated to `inflated` first, unless it was before.
 
     Raises `UnsupportedMedia` where it is neither zip, tar nor tar.gz, `InvalidRequest` where it is damaged,
     `RequestTooLarge` where it passes a limit.

@@ -1,4 +1,4 @@
-"""The items of a job, read and put together into batches to embed at once.
+"""The items of a job, read and grouped into batches to embed together.
 
 Holds `Batches`, which turns a source's items into `Loaded` ones, each with its bytes and its final id.
 """
@@ -25,7 +25,7 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Loaded:
-    """One item in memory: what messages call it, the point it becomes, and its media."""
+    """One item in memory: its name in messages, the point it becomes, and its media."""
 
     name: str
     key: Key
@@ -35,9 +35,9 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """Items to embed at once, no two of them the same point; `faults` are those that could not be read.
+    """Items to embed together, no two of them the same point; `faults` are those that could not be read.
 
-    `after` is the place behind the last of them.
+    `after` is the position behind the last of them.
     """
 
     items: list[Loaded]
@@ -46,12 +46,12 @@ class Batch:
 
     @property
     def keys(self) -> set[Key]:
-        """The points it makes."""
+        """The keys of its points."""
         return {each.key for each in self.items}
 
 
 class Batches:
-    """The batches of a source's items from a place on. For one thread at a time."""
+    """The batches of a source's items from a position. For one thread at a time."""
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class Batches:
         return None if after is None else Batch(items, faults, after)
 
     def _load(self, item: Item) -> Loaded:
-        """An item with its bytes. Raises the `IsthmusError` that says why it cannot be had."""
+        """Return an item with its bytes. Raises an `IsthmusError` where it cannot be read."""
         if isinstance(item.line, InvalidRequest):
             raise item.line
         line: ManifestLine = item.line

@@ -1,8 +1,7 @@
 """The files a manifest's lines name: in a folder under an allowed root, in an archive, or none at all.
 
-Holds `Files`, what every place files come from can do, `FolderFiles` and `NoFiles`, and the rules for names
-that are the same everywhere. Given a name they give bytes; whatever is wrong with one file is an
-`IsthmusError` that says so, and no matter of the others.
+Holds the protocol `Files`, `FolderFiles`, `NoFiles`, and the rules for names that hold everywhere. They
+return the bytes of a name; a fault of one file is an `IsthmusError` and does not concern the others.
 """
 
 import os
@@ -16,31 +15,31 @@ from connectors.errors import InvalidMedia, MediaTooLarge, UnsupportedMedia
 from service.errors import InvalidRequest, NotFound
 
 ARCHIVES = frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".7z", ".rar", ".zst"})
-"""Names by which archives are told; one inside what is ingested is not opened."""
+"""Suffixes of archives; an archive among the files ingested is not opened."""
 
 
 class Files(Protocol):
     """Files by name. Used by one thread at a time."""
 
     def names(self) -> Iterator[str]:
-        """Every file's name, in an order that is always the same; hidden ones are left out."""
+        """Return every file's name, always in the same order; hidden ones are left out."""
 
     def read(self, name: str, max_bytes: int) -> bytes:
-        """A file's bytes. Raises an `IsthmusError` that names it where it cannot or must not be read."""
+        """Return a file's bytes. Raises an `IsthmusError` naming it where it cannot or must not be read."""
 
     def close(self) -> None:
-        """Let go of what is open. Idempotent."""
+        """Close what is open. Idempotent."""
 
 
 class NoFiles:
-    """No file at all: the manifest was sent by itself and no folder may be read here."""
+    """No files: the manifest was sent by itself and no folder may be read here."""
 
     def names(self) -> Iterator[str]:
-        """None."""
+        """Return no name."""
         return iter(())
 
     def read(self, name: str, max_bytes: int) -> bytes:
-        """Raises `InvalidRequest`."""
+        """Raise `InvalidRequest`."""
         raise InvalidRequest(f"{name}: files of this machine may be named where ISTHMUS_INGEST_ROOTS is set")
 
     def close(self) -> None:
@@ -50,8 +49,8 @@ class NoFiles:
 class FolderFiles:
     """Files of this machine, named relative to `folder`, none of them outside `root`.
 
-    A link is followed where it stays inside `root`. What a path leads to is looked at once more after the
-    file was opened: changing the link in between gains nothing.
+    A link is followed where it stays inside `root`. The target of a path is checked again after the file was
+    opened: changing the link in between gains nothing.
     """
 
     def __init__(self, folder: Path, root: Path) -> None:
@@ -59,7 +58,7 @@ class FolderFiles:
         self._root = Path(os.path.realpath(root))
 
     def names(self) -> Iterator[str]:
-        """Every file under the folder, in the order of their paths; links to folders are not followed."""
+        """Yield every file under the folder, by path; links to folders are not followed."""
         for place, folders, files in os.walk(self._folder):
             linked = [name for name in folders if Path(place, name).is_symlink()]
             folders[:] = sorted(name for name in folders if name not in linked and not is_hidden(name))
@@ -69,7 +68,7 @@ class FolderFiles:
                     yield os.fsencode(relative).decode("utf-8", "replace")
 
     def read(self, name: str, max_bytes: int) -> bytes:
-        """A file's bytes; see `Files`."""
+        """Return a file's bytes; see `Files`."""
         check_not_archive(name)
         try:
             path = self._inside(name, os.path.realpath(self._folder / name))
@@ -100,10 +99,10 @@ class FolderFiles:
 
 
 def allowed_path(path: str, roots: tuple[Path, ...], param: str) -> tuple[Path, Path]:
-    """A path of this machine as a job may name it, links resolved, and the root it is under.
+    """Return a path of this machine that a job names, links resolved, and the root it is under.
 
     A relative one is under the first root that has it. Raises `InvalidRequest` for one outside every root
-    (whether it is there or not), `NotFound` for one inside that is not there.
+    (whether it exists or not), `NotFound` for one inside that does not exist.
     """
     if not roots:
         raise InvalidRequest(
@@ -112,7 +111,7 @@ def allowed_path(path: str, roots: tuple[Path, ...], param: str) -> tuple[Path, 
         )
     known = False
     for root in (Path(os.path.realpath(each)) for each in roots):
-        with suppress(ValueError, OSError):  # a NUL in it, or a name too long: there is none such
+        with suppress(ValueError, OSError):  # a NUL in it, or a name too long: no such path exists
             real = Path(os.path.realpath(root / path))
             if real.is_relative_to(root):
                 known = True
@@ -147,7 +146,7 @@ def check_size(name: str, size: int, max_bytes: int) -> None:
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a path is of those that file managers keep for themselves."""
+    """Return whether a path is one that file managers hide or keep for themselves."""
     parts = PurePosixPath(name.replace("\\", "/")).parts
     return any((part.startswith(".") and part != "..") or part == "__MACOSX" for part in parts)
 

@@ -1,11 +1,11 @@
-"""The parameters of ingest jobs, and the folders that keep what they were given for as long as they need it.
+"""The parameters of ingest jobs, and the folders that keep their input for as long as they need it.
 
-    FOLDER/*/manifest.jsonl   the items, one a line
-    FOLDER/*/archive          what was uploaded
+    FOLDER/*/manifest.jsonl   the items, one per line
+    FOLDER/*/archive          the upload
     FOLDER/*/archive.tar      the same, inflated
 
-Holds `IngestParams` and `IngestInputs`. A folder is filled elsewhere, taken in whole and removed when its job
-has ended.
+Holds `IngestParams` and `IngestInputs`. A folder is filled elsewhere, moved in whole, and removed when its
+job has ended.
 """
 
 import asyncio
@@ -27,10 +27,10 @@ SourceKind = Literal["folder", "archive", "manifest"]
 
 @dataclass(frozen=True, slots=True)
 class IngestParams:
-    """Where items come from and where they go.
+    """The source and the destination of a job's items.
 
-    `path` is on the service's machine, None for what was uploaded; that has a `sha256`. `metadata` go with
-    every item, and `input` names the folder of what the job was given.
+    `path` is on the service's machine, None for an upload, which has a `sha256`. `metadata` goes with every
+    item, and `input` names the folder of the job's input.
     """
 
     source: SourceKind
@@ -42,19 +42,19 @@ class IngestParams:
     input: str
 
     def as_json(self) -> dict[str, Any]:
-        """The parameters as a job's record has them."""
+        """Return the parameters as a job's record has them."""
         return asdict(self)
 
 
 class IngestInputs:
-    """Folders by name. `taking` is held while one is taken in and its job submitted."""
+    """Folders by name. `taking` is held while one is moved in and its job submitted."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.taking = asyncio.Lock()
 
     def folder(self, name: str) -> Path:
-        """Where a job's input is."""
+        """Return the folder of a job's input."""
         return self._folder / name
 
     def take(self, name: str, staged: Path, needed: Set[str]) -> None:

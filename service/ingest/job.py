@@ -1,8 +1,8 @@
 """The ingest job: a source's items, read, embedded and stored batch by batch.
 
 Holds `IngestJob`. Several batches are under way at once; they are accounted for in their order, each when its
-points are durable, so that a job which is killed goes on from there. What it had stored beyond is stored
-again under the same ids, or found to be there already.
+points are durable, so that a killed job goes on from there. Points stored beyond that are stored again under
+the same ids, or found to be there already.
 """
 
 import asyncio
@@ -36,15 +36,15 @@ INDEX_CALLS = 2
 REPORT_SECONDS = 0.5
 """Time between two checkpoints."""
 PATIENCE = (1.0, 2.0, 4.0, 8.0, 16.0)
-"""Seconds to wait before each new try of what failed for no fault of the items."""
+"""Seconds to wait before each retry of a failure that is no item's fault."""
 LONGEST_WAIT = 5.0
-"""Most seconds to wait, over and over, for room in a queue."""
+"""Most seconds of each wait for a full queue; there may be many."""
 NO_DEADLINE = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a job is: what became of its items, and the position behind them. Its checkpoint."""
+    """A job's progress: the outcomes of its items, and the position behind them. Its checkpoint."""
 
     stored: int = 0
     unchanged: int = 0
@@ -53,19 +53,19 @@ class Progress:
 
     @property
     def done(self) -> int:
-        """Items behind it."""
+        """The number of items accounted for."""
         return self.stored + self.unchanged + self.failed
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Mapping[str, Any]) -> "Progress":
-        """Return the progress that `asdict` made a checkpoint of; 0.1.0 called the position `place`."""
+        """Return the progress of a checkpoint that `asdict` made; 0.1.0 called the position `place`."""
         fields = {("position" if name == "place" else name): value for name, value in checkpoint.items()}
         return cls(**{**fields, "position": Position(**fields["position"])})
 
 
 @dataclass(frozen=True, slots=True)
 class Accounted:
-    """What became of one batch."""
+    """The outcome of one batch."""
 
     stored: int
     unchanged: int
@@ -85,7 +85,7 @@ class IngestJob:
         self._index_calls = asyncio.Semaphore(INDEX_CALLS)
 
     async def run(self, work: Work) -> Mapping[str, Any]:
-        """Ingest what is left of a job; its result says what became of the items."""
+        """Ingest what is left of a job; its result counts the outcomes of all items."""
         params = IngestParams(**work.params)
         folder = self._inputs.folder(params.input)
         progress = Progress.from_checkpoint(work.checkpoint) if work.checkpoint else Progress()
@@ -101,7 +101,7 @@ class IngestJob:
         return {"stored": progress.stored, "unchanged": progress.unchanged, "failed": progress.failed}
 
     async def discard(self, work: Work) -> None:
-        """Remove what a cancelled job was given; what it stored stays."""
+        """Remove a cancelled job's input; the points it stored stay."""
         await asyncio.to_thread(self._inputs.remove, IngestParams(**work.params).input)
 
     async def _run(
@@ -111,7 +111,7 @@ class IngestJob:
         batches = Batches(
             source,
             progress.position,
-            # At most half of what may wait for an encoder: requests must find room.
+            # Together the batches fill at most half of a queue: the rest is for requests.
             max_items=max(1, min(settings.max_batch, settings.queue_items // (2 * AHEAD))),
             collection=params.collection,
             metadata=params.metadata,
@@ -122,10 +122,10 @@ class IngestJob:
         batch = await asyncio.to_thread(batches.next)
         try:
             while batch is not None or under_way:
-                in_the_way = batch is None or len(under_way) == AHEAD
-                if not in_the_way and batch is not None:
-                    in_the_way = any(batch.keys & each.keys for each, _ in under_way)
-                if batch is not None and not in_the_way:
+                must_wait = batch is None or len(under_way) == AHEAD
+                if not must_wait and batch is not None:
+                    must_wait = any(batch.keys & each.keys for each, _ in under_way)
+                if batch is not None and not must_wait:
                     under_way.append((batch, asyncio.create_task(self._ingest(work, batch))))
                     batch = await asyncio.to_thread(batches.next)
                     continue
@@ -157,9 +157,9 @@ class IngestJob:
         by_collection = sorted(batch.items, key=lambda each: each.key[0])
         for collection, group in groupby(by_collection, key=lambda each: each.key[0]):
             items = list(group)
-            known = await self._patiently(work, partial(self._known, collection, items))
+            known = await self._retry(work, partial(self._known, collection, items))
             fresh = [each for each in items if not self._is_current(each, known.get(each.key[1]))]
-            outcomes = await self._patiently(work, partial(self._embed, fresh))
+            outcomes = await self._retry(work, partial(self._embed, fresh))
             failed = [
                 Fault.of(item.name, outcome)
                 for item, outcome in zip(fresh, outcomes, strict=True)
@@ -167,7 +167,7 @@ class IngestJob:
             ]
             if len(failed) < len(fresh):
                 inputs = [each.input for each in fresh]
-                await self._patiently(work, partial(self._store, collection, inputs, outcomes))
+                await self._retry(work, partial(self._store, collection, inputs, outcomes))
             faults += failed
             stored += len(fresh) - len(failed)
         return Accounted(stored, len(batch.items) + len(batch.faults) - stored - len(faults), faults)
@@ -180,7 +180,7 @@ class IngestJob:
         return {point.id: point for point in found}
 
     def _is_current(self, item: Loaded, point: StoredPoint | None) -> bool:
-        """Whether a stored point is this item, embedded by what is in use."""
+        """Return whether a stored point is this item, embedded with the connector in use."""
         if point is None or point.payload.get("connector") != self._pipeline.space.connector_version:
             return False
         return (
@@ -203,13 +203,13 @@ class IngestJob:
             try:
                 await asyncio.shield(writing)
             except asyncio.CancelledError:
-                # A thread that writes cannot be stopped: the job has not ended before it has.
+                # A thread that writes cannot be stopped: the job ends after it.
                 await asyncio.wait([writing])
                 raise
 
     @staticmethod
-    async def _patiently(work: Work, attempt: Callable[[], Awaitable[T]]) -> T:
-        """Try again what failed for no fault of the items: a full queue, a part that does not answer."""
+    async def _retry(work: Work, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Retry failures that are no item's fault: a full queue, a part that does not answer."""
         waits = iter(PATIENCE)
         while True:
             try:

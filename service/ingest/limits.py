@@ -1,7 +1,7 @@
-"""What an archive may ask of this machine.
+"""The limits of archives.
 
-Holds `ArchiveLimits`, which is given what an archive says of itself before anything of it is unpacked, and
-what comes out of it while it is.
+Holds `ArchiveLimits`. It checks an archive's own directory before anything is unpacked, and the bytes that
+come out while it is unpacked.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ HARMLESS = 64 * MIB
 
 @dataclass(frozen=True, slots=True)
 class ArchiveLimits:
-    """What an archive may hold: entries, bytes when unpacked, and those as a multiple of its own size."""
+    """The most an archive may hold: entries, bytes when unpacked, and those as a multiple of its own size."""
 
     entries: int
     bytes: int

@@ -1,10 +1,10 @@
-"""Manifests: one JSON object a line, each an item to ingest.
+"""Manifests: one JSON object per line, each an item to ingest.
 
     {"path": "birds/robin.jpg", "id": "robin", "metadata": {"album": "garden"}}
     {"text": "a robin sings", "collection": "notes"}
 
-Holds `ManifestLine`, what a line may say, and `read_items`, which gives the lines from any `Position` on,
-with what is wrong with those that are none.
+Holds `ManifestLine`, the fields of a line, and `read_items`, which yields the lines from any `Position`, with
+an error for each that is not valid.
 """
 
 import json
@@ -28,7 +28,7 @@ Named = Annotated[str, Field(min_length=1, max_length=1024)]
 
 
 class ManifestLine(Body):
-    """One item: a file or a text, and what goes with it."""
+    """One item: a file or a text, and its id, metadata and so on."""
 
     path: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
     text: str | None = None
@@ -49,7 +49,7 @@ class ManifestLine(Body):
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A place between two lines: how many bytes and how many lines are before it."""
+    """A position between two lines: the numbers of bytes and of lines before it."""
 
     offset: int = 0
     line: int = 0
@@ -57,7 +57,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One line as it was read, or what is wrong with it; `name` is what messages call it."""
+    """One line as it was read, or the error in it; `name` is for messages."""
 
     name: str
     line: ManifestLine | InvalidRequest
@@ -65,7 +65,7 @@ class Item:
 
 
 def read_items(manifest: Path, start: Position) -> Iterator[Item]:
-    """The items of a manifest from a place on; blank lines are passed over."""
+    """Yield the items of a manifest from a position; blank lines are skipped."""
     for content, after in _lines(manifest, start):
         name = f"line {after.line}"
         if content is None:
@@ -81,19 +81,19 @@ def read_items(manifest: Path, start: Position) -> Iterator[Item]:
 
 
 def count_items(manifest: Path) -> int:
-    """How many items `read_items` gives."""
+    """Return the number of items that `read_items` yields."""
     return sum(1 for _ in _lines(manifest, Position()))
 
 
 def write_paths(paths: Iterable[str], manifest: Path) -> None:
-    """Write a manifest of these files and nothing with them."""
+    """Write a manifest of these files, without ids or metadata."""
     with manifest.open("w", encoding="utf-8") as file:
         for path in paths:
             file.write(json.dumps({"path": path}) + "\n")
 
 
 def _lines(manifest: Path, start: Position) -> Iterator[tuple[bytes | None, Position]]:
-    """Every line that is not blank, None for one too long, and the place after it."""
+    """Yield every line that is not blank, None for one too long, and the position after it."""
     with manifest.open("rb") as file:
         file.seek(start.offset)
         number = start.line

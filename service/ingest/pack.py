@@ -1,7 +1,7 @@
-"""A folder or a manifest of this machine as archives that a service elsewhere can ingest.
+"""Packing of a folder or a manifest of this machine into archives that a service elsewhere can ingest.
 
-Holds `pack`, which gives tar files of a bounded size, each with a manifest of its own, and what could not be
-read on the way. Files are numbered in them and named in the manifest, so that no name is too odd for a tar.
+Holds `pack`, which yields tar files of a bounded size, each with a manifest of its own, and the items that
+could not be read. Files are numbered in them and named in the manifest, so that no name is too odd for a tar.
 """
 
 import io
@@ -23,12 +23,12 @@ from service.settings import MIB
 PART_BYTES = 256 * MIB
 """Bytes that make one archive full."""
 PART_ITEMS = 10_000
-"""Items that do."""
+"""Items that make one archive full."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
-    """One archive, open until the next is asked for: how many items it holds, and what it lacks."""
+    """One archive, open until the next is asked for: its number of items, and the items' faults."""
 
     archive: IO[bytes]
     items: int
@@ -36,7 +36,7 @@ class Part:
 
 
 def items_of(path: Path) -> tuple[Iterable[Item], Files]:
-    """The items of a folder, or of the manifest at `path`, and the files they name."""
+    """Return the items of a folder, or of the manifest at `path`, and the files they name."""
     if path.is_dir():
         files = FolderFiles(path, path)
         return (Item(name, ManifestLine(path=name), Position()) for name in files.names()), files
@@ -46,7 +46,7 @@ def items_of(path: Path) -> tuple[Iterable[Item], Files]:
 def pack(
     items: Iterable[Item], files: Files, max_item_bytes: int, part_bytes: int = PART_BYTES
 ) -> Iterator[Part]:
-    """Archives of the items, one after the other; the last may hold none, only what could not be read."""
+    """Yield archives of the items; the last may hold none, only faults of items that could not be read."""
     waiting = iter(items)
     while True:
         with tempfile.TemporaryFile() as file:
@@ -69,7 +69,7 @@ def _pack_part(
             and (item := next(items, None)) is not None
         ):
             try:
-                line = _packed(item, f"files/{len(lines)}", files, max_item_bytes, archive)
+                line = _pack_item(item, f"files/{len(lines)}", files, max_item_bytes, archive)
             except IsthmusError as error:
                 faults.append(Fault.of(item.name, error))
             else:
@@ -80,10 +80,10 @@ def _pack_part(
     return Part(file, len(lines), faults)
 
 
-def _packed(
+def _pack_item(
     item: Item, name: str, files: Files, max_item_bytes: int, archive: tarfile.TarFile
 ) -> ManifestLine:
-    """The line that stands for an item in the archive, its file added. Raises what reading the file does."""
+    """Add an item's file to the archive and return its line. Raises what reading the file does."""
     if isinstance(item.line, InvalidRequest):
         raise item.line
     if item.line.path is None:

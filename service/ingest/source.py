@@ -18,14 +18,14 @@ from service.ingest.manifest import Item, Position, count_items, read_items, wri
 from service.settings import Settings
 
 LOOKED_AT = 100
-"""Lines of a manifest of which one must be an item, or it is none."""
+"""Lines at the start of a manifest of which at least one must be an item."""
 
 
 class IngestSource:
     """A job's items; `folder` is its input's. For one thread at a time; close it when done.
 
-    `path` is where a folder, an archive or a manifest lies on this machine, None for what was uploaded.
-    Raises `InvalidRequest`, `NotFound`, `UnsupportedMedia` or `RequestTooLarge` for what cannot be ingested.
+    `path` is a folder, an archive or a manifest on this machine, None for an upload. Raises `InvalidRequest`,
+    `NotFound`, `UnsupportedMedia` or `RequestTooLarge` for a source that cannot be ingested.
     """
 
     def __init__(self, kind: SourceKind, path: str | None, folder: Path, settings: Settings) -> None:
@@ -56,11 +56,11 @@ class IngestSource:
         self.close()
 
     def close(self) -> None:
-        """Let go of the archive. Idempotent."""
+        """Close the archive. Idempotent."""
         self._files.close()
 
     def check(self) -> None:
-        """Raise `InvalidRequest` where there is nothing to ingest, as far as can be told at once."""
+        """Raise `InvalidRequest` where there is nothing to ingest, as far as a quick look can tell."""
         if self._kind == "archive" and next(self._files.names(), None) is None:
             raise InvalidRequest("the archive holds no files", "archive")
         if self._kind == "manifest":
@@ -74,7 +74,7 @@ class IngestSource:
             raise InvalidRequest(f"this is no manifest of JSON lines: {reason}", "manifest")
 
     def prepare(self) -> int:
-        """Write the manifest, unless there is one; gives the number of items."""
+        """Write the manifest, unless there is one; return the number of items."""
         if self._kind == "manifest":
             self._take_manifest()
         elif not self._manifest.exists():
@@ -88,11 +88,11 @@ class IngestSource:
         return count_items(self._manifest)
 
     def items(self, start: Position) -> Iterator[Item]:
-        """The items from a place on."""
+        """Return the items from a position."""
         return read_items(self._manifest, start)
 
     def read(self, path: str) -> bytes:
-        """The bytes of a file that a line names. Raises an `IsthmusError` that says what is wrong with it."""
+        """Return the bytes of a file that a line names. Raises an `IsthmusError` where it cannot be read."""
         return self._files.read(path, self._max_bytes)
 
     def _take_manifest(self) -> None:

@@ -1,7 +1,7 @@
-"""Submitting an ingest job: what was sent is checked, kept, and made into a job, in this order.
+"""The submission of an ingest job: the request is checked, kept, and made into a job, in this order.
 
-Holds `IngestRequest` and `submit`. Until the job is on the disk nothing of it remains after a
-crash; from then on everything it needs does.
+Holds `IngestRequest` and `submit`. A crash before the job is on the disk leaves nothing of it; after that,
+everything it needs is there.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ NAMESPACE = uuid.UUID("0f0c8b6e-53bb-5d0a-9a52-0c2f4f0f5b57")
 
 @dataclass(frozen=True, slots=True)
 class IngestRequest:
-    """What is to be ingested: a path on this machine, or an upload and its file name."""
+    """A request to ingest a path on this machine, or an upload and its file name."""
 
     source: SourceKind
     collection: str
@@ -39,25 +39,25 @@ async def submit(
     jobs: JobRunner,
     inputs: IngestInputs,
     settings: Settings,
-    asked: IngestRequest,
+    request: IngestRequest,
     idempotency_key: str | None,
 ) -> JobRecord:
-    """The job for what is asked; it is durable on return.
+    """Submit a job for a request and return it; it is durable on return.
 
-    The same key and the same request give the same job. Raises `JobConflict` for the same key with another
-    request, and what `IngestSource` raises for what cannot be ingested.
+    The same key and the same request return the same job. Raises `JobConflict` for the same key with another
+    request, and what `IngestSource` raises for a source that cannot be ingested.
     """
     staged = settings.data_dir / "scratch" / uuid.uuid4().hex
     try:
-        sha256 = await asyncio.to_thread(_stage, asked, staged, settings)
+        sha256 = await asyncio.to_thread(_stage, request, staged, settings)
         unique = uuid.uuid5(NAMESPACE, idempotency_key) if idempotency_key else uuid.uuid4()
         params = IngestParams(
-            asked.source,
-            asked.name or asked.path or asked.source,
-            asked.path,
+            request.source,
+            request.name or request.path or request.source,
+            request.path,
             sha256,
-            asked.collection,
-            asked.metadata,
+            request.collection,
+            request.metadata,
             unique.hex,
         )
         async with inputs.taking:
@@ -70,18 +70,18 @@ async def submit(
         await asyncio.to_thread(shutil.rmtree, staged, ignore_errors=True)
 
 
-def _stage(asked: IngestRequest, staged: Path, settings: Settings) -> str | None:
-    """Write an upload to the new folder `staged`, and check what is asked; gives the upload's sha256."""
+def _stage(request: IngestRequest, staged: Path, settings: Settings) -> str | None:
+    """Write an upload to the new folder `staged`, and check the source; return the upload's sha256."""
     staged.mkdir(parents=True)
     sha256 = None
-    if asked.upload is not None:
+    if request.upload is not None:
         digest = hashlib.sha256()
-        asked.upload.seek(0)
-        with (staged / (ARCHIVE if asked.source == "archive" else MANIFEST)).open("wb") as file:
-            while chunk := asked.upload.read(MIB):
+        request.upload.seek(0)
+        with (staged / (ARCHIVE if request.source == "archive" else MANIFEST)).open("wb") as file:
+            while chunk := request.upload.read(MIB):
                 digest.update(chunk)
                 file.write(chunk)
         sha256 = digest.hexdigest()
-    with IngestSource(asked.source, asked.path, staged, settings) as source:
+    with IngestSource(request.source, request.path, staged, settings) as source:
         source.check()
     return sha256

@@ -1,4 +1,4 @@
-"""The files of a tar archive, read where they lie."""
+"""The files of a tar archive, read in place."""
 
 import io
 import tarfile
@@ -12,7 +12,7 @@ from service.ingest.files import check_entry_name, check_not_archive, check_size
 from service.ingest.limits import ArchiveLimits
 
 HEADER_BYTES = 1024 * 1024
-"""Largest header that is read; names, comments and the like are in it."""
+"""Largest header that is read; it holds names, comments and the like."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +41,11 @@ class TarFiles:
             raise
 
     def names(self) -> Iterator[str]:
-        """Every file's name, in the archive's order."""
+        """Return every file's name, in the archive's order."""
         return iter([name for name in self._entries if not is_hidden(name)])
 
     def read(self, name: str, max_bytes: int) -> bytes:
-        """A file's bytes; see `Files`."""
+        """Return a file's bytes; see `Files`."""
         check_entry_name(name)
         if (entry := self._entries.get(name)) is None:
             raise NotFound(f"{name} is not in the archive")
@@ -84,7 +84,7 @@ class TarFiles:
 
 
 class _Headers(io.BufferedIOBase):
-    """A tar file as its listing reads it: seeks over the contents, and no header too large."""
+    """A tar file to list: its contents are seeked over, and too large a header is an error."""
 
     def __init__(self, file: io.BufferedReader) -> None:
         self._file = file

@@ -1,4 +1,4 @@
-"""The files of a zip archive, read where they lie."""
+"""The files of a zip archive, read in place."""
 
 import os
 import stat
@@ -15,7 +15,7 @@ from service.ingest.files import check_entry_name, check_not_archive, check_size
 from service.ingest.limits import ArchiveLimits
 
 ENTRY_BYTES = 1024
-"""As much of the directory as one entry may take, on the average."""
+"""Most bytes of the directory that an entry may take, on average."""
 
 _END = struct.Struct("<4s4H2LH")
 _END64 = struct.Struct("<4sQ2H2L4Q")
@@ -46,7 +46,7 @@ class ZipFiles:
             raise
 
     def names(self) -> Iterator[str]:
-        """Every file's name, as the archive's directory has them."""
+        """Yield every file's name, in the order of the archive's directory."""
         seen: set[str] = set()
         for entry in self._zip.infolist():
             if not entry.is_dir() and not is_hidden(entry.filename) and entry.filename not in seen:
@@ -54,7 +54,7 @@ class ZipFiles:
                 yield entry.filename
 
     def read(self, name: str, max_bytes: int) -> bytes:
-        """A file's bytes; see `Files`."""
+        """Return a file's bytes; see `Files`."""
         check_entry_name(name)
         try:
             entry = self._zip.getinfo(name)
@@ -82,7 +82,7 @@ class ZipFiles:
 
 
 def _directory_bytes(path: Path) -> int:
-    """Size of the directory at the archive's end, found where `zipfile` finds it; 0 where there is none."""
+    """Return the size of the directory at the archive's end, found as `zipfile` does; 0 if there is none."""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         start = max(0, size - _LONGEST_COMMENT - _END.size - _LOCATOR_BYTES - _END64.size)
