@@ -1,4 +1,4 @@
-"""The record of a job: what was asked, how far it is, what went wrong, and what is to happen to it.
+"""The record of a job: its parameters, its progress, its errors, and the action requested of it.
 
 Holds `JobRecord`, its JSON form, which `service.jobs.store` keeps and reads back, and its reply.
 """
@@ -22,7 +22,7 @@ MAX_FAULTS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What went wrong with one item of a job; the others went on."""
+    """The error of one item of a job; the others went on."""
 
     item: str
     code: str
@@ -30,7 +30,7 @@ class Fault:
 
     @classmethod
     def of(cls, item: str, error: IsthmusError) -> "Fault":
-        """The fault that an error means for an item."""
+        """Return the fault of an item that failed with this error."""
         return cls(item, error.code, error.message)
 
 
@@ -38,9 +38,9 @@ class Fault:
 class JobRecord:
     """One job. Times are ISO 8601 in UTC.
 
-    `done` of `total` (None while nobody knows) `unit`s are behind it. `checkpoint` is the kind's own: where
-    to go on after a crash. `asked` is what was asked of a job that runs and has not come to it yet.
-    `failure` says why a failed job ended; `faults` are single items', `fault_count` counts all of them.
+    `done` of `total` `unit`s (None while unknown) are done. `checkpoint` is the kind's own: where to go on
+    after a crash. `asked` is an action requested of a running job that it has not taken yet. `failure` says
+    why a failed job ended; `faults` are single items', `fault_count` counts all of them.
     """
 
     id: str
@@ -63,21 +63,21 @@ class JobRecord:
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing more comes of it by itself."""
+        """True once it does nothing more by itself."""
         return self.state in ENDED
 
     def with_faults(self, more: tuple[Fault, ...]) -> "JobRecord":
-        """The record with more faults in it, of which the first `MAX_FAULTS` are kept."""
+        """Return the record with more faults, of which the first `MAX_FAULTS` are kept."""
         kept = (self.faults + more)[:MAX_FAULTS]
         return replace(self, faults=kept, fault_count=self.fault_count + len(more))
 
     def to_json(self) -> dict[str, Any]:
-        """The record as JSON, for the disk."""
+        """Return the record as JSON, for the disk."""
         return {"format": FORMAT, **asdict(self)}
 
 
 def record_from_json(content: Mapping[str, Any]) -> JobRecord:
-    """The record that `to_json` wrote. Raises `ValueError`, `KeyError` or `TypeError` where it is none."""
+    """Return the record that `to_json` wrote. Raises `ValueError`, `KeyError` or `TypeError` for another."""
     fields = dict(content)
     if fields.pop("format") != FORMAT:
         raise ValueError(f"its format is not {FORMAT}")
@@ -86,12 +86,12 @@ def record_from_json(content: Mapping[str, Any]) -> JobRecord:
 
 
 def now() -> str:
-    """The moment it is, as records write it."""
+    """Return the time as records write it."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def job_reply(record: JobRecord, rate: float | None) -> dict[str, Any]:
-    """Return a `JobReply`. `rate` is in units a second, None for a job that does not run."""
+    """Return a `JobReply`. `rate` is in units per second, None for a job that does not run."""
     left = None if record.total is None else max(0, record.total - record.done)
     return {
         "id": record.id,

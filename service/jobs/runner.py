@@ -1,7 +1,7 @@
-"""The registry of jobs: takes them in, runs them one at a time a kind, and goes on with them after a crash.
+"""The registry of jobs: accepts them, runs one of each kind at a time, and resumes them after a crash.
 
-Given a store and the kinds of job there are. Jobs of one kind run in the order they came, jobs of different
-kinds side by side. What is asked of a job is on the disk before it is acknowledged.
+Jobs of one kind run in the order they were submitted, jobs of different kinds side by side. An action
+requested of a job is on the disk before it is acknowledged.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from service.metrics import Metrics
 log = logging.getLogger("isthmus.jobs")
 
 STOP_SECONDS = 10.0
-"""How long a job may take to notice that the service stops."""
+"""Seconds a job may take to notice that the service stops."""
 
 
 class JobRunner:
@@ -32,26 +32,26 @@ class JobRunner:
         self._store = store
         self._kinds = {kind.name: kind for kind in kinds}
         self._running: dict[str, Work] = {}
-        self._news = {name: asyncio.Event() for name in self._kinds}
+        self._wake = {name: asyncio.Event() for name in self._kinds}
         self._ended = asyncio.Condition()
         self._tasks: list[asyncio.Task[None]] = []
         self._started: set[str] = set()
         self._stopping = False
 
     def start(self, *names: str) -> None:
-        """Begin to run jobs of these kinds, or all; those first that a former process did not end."""
+        """Begin to run jobs of these kinds, or all; first those that a former process did not end."""
         for name in set(names or self._kinds) - self._started:
             self._started.add(name)
-            self._news[name].set()
+            self._wake[name].set()
             task = asyncio.create_task(self._run_all(self._kinds[name]), name=f"jobs-{name}")
             self._tasks.append(task)
 
     async def close(self) -> None:
-        """Stop what runs; it goes on at the next start. Idempotent."""
+        """Stop running jobs; they go on at the next start. Idempotent."""
         self._stopping = True
         for work in self._running.values():
             work.interrupt("stop")
-        for event in self._news.values():
+        for event in self._wake.values():
             event.set()
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=STOP_SECONDS)
@@ -64,10 +64,10 @@ class JobRunner:
     async def submit(
         self, kind: str, params: Mapping[str, Any], idempotency_key: str | None = None
     ) -> JobRecord:
-        """Take a job in; it is durable on return.
+        """Submit a job and return it; it is durable on return.
 
-        A key that a job of this kind came with before gives that job. Raises `JobConflict` where the two
-        ask for different things.
+        A key that a job of this kind had before returns that job. Raises `JobConflict` where the parameters
+        of the two differ.
         """
         if idempotency_key is not None:
             for known in self._store.all():
@@ -90,17 +90,17 @@ class JobRunner:
         return record
 
     def all(self) -> list[JobRecord]:
-        """Every job, the oldest first."""
+        """Return every job, the oldest first."""
         return self._store.all()
 
     def get(self, job_id: str) -> JobRecord:
-        """A job. Raises `NotFound`."""
+        """Return a job. Raises `NotFound`."""
         if (record := self._store.get(job_id)) is None:
             raise NotFound(f"there is no job {job_id[:100]!r}; GET /jobs lists them", "id")
         return record
 
     def rate(self, job_id: str) -> float | None:
-        """Units a second that a running job does, None for one that does not run."""
+        """Return a running job's units per second, None for one that does not run."""
         work = self._running.get(job_id)
         return None if work is None else work.rate()
 
@@ -115,15 +115,15 @@ class JobRunner:
                 metrics.job_total.labels(job.kind).inc(job.total or 0)
 
     async def pause(self, job_id: str) -> JobRecord:
-        """Let a job rest until `resume`. One that runs stops at its next report."""
+        """Pause a job until `resume`. A running one stops at its next report."""
         return await self._ask(self.get(job_id), "pause")
 
     async def cancel(self, job_id: str) -> JobRecord:
-        """End a job and clear away what it left. One that runs stops at its next report."""
+        """Cancel a job and clear away what it left. A running one stops at its next report."""
         return await self._ask(self.get(job_id), "cancel")
 
     async def resume(self, job_id: str) -> JobRecord:
-        """Queue a job again that was paused or failed. Raises `JobConflict` for one that is at its end."""
+        """Queue a paused or failed job again. Raises `JobConflict` for one that is done or cancelled."""
         record = self.get(job_id)
         if record.state in ("done", "cancelled") or record.asked == "cancel":
             raise JobConflict(f"job {job_id} is {record.state} and cannot go on; submit a new one")
@@ -145,7 +145,7 @@ class JobRunner:
         return record
 
     async def ended(self, job_id: str) -> JobRecord:
-        """Wait until a job has ended, and give it."""
+        """Wait until a job has ended, and return it."""
         async with self._ended:
             await self._ended.wait_for(lambda: self.get(job_id).has_ended)
         return self.get(job_id)
@@ -162,7 +162,7 @@ class JobRunner:
             record = replace(record, state="paused")
         elif record.started is None:
             record = replace(record, state="cancelled", ended=now())
-        else:  # something may have to be cleared away, in the kind's turn
+        else:  # what it left is cleared away in its kind's turn
             record = replace(record, asked=asked)
         await self._keep(record)
         if record.state == "cancelled":
@@ -170,11 +170,11 @@ class JobRunner:
         return self.get(record.id)
 
     async def _run_all(self, kind: JobKind) -> None:
-        """Run the jobs of one kind as they come, until the service stops."""
-        news = self._news[kind.name]
+        """Run the jobs of one kind as they are submitted, until the service stops."""
+        wake = self._wake[kind.name]
         while True:
-            await news.wait()
-            news.clear()
+            await wake.wait()
+            wake.clear()
             while not self._stopping and (record := self._next(kind.name)) is not None:
                 try:
                     await self._run(kind, record)
@@ -184,7 +184,7 @@ class JobRunner:
                 return
 
     def _next(self, kind: str) -> JobRecord | None:
-        """The first job with something to do: to be run, paused or cancelled."""
+        """Return the first job with something to do: to be run, paused or cancelled."""
         for record in self._store.all():
             to_run = record.state in ("queued", "running")
             if record.kind == kind and (to_run or record.asked is not None):
@@ -198,20 +198,20 @@ class JobRunner:
                 raise Interrupted(record.asked)
             await self._keep(replace(record, state="running", started=record.started or now()))
             result = await kind.run(work)
-            settled = replace(work.record, state="done", asked=None, result=dict(result))
+            outcome = replace(work.record, state="done", asked=None, result=dict(result))
         except Interrupted as interrupted:
-            settled = await self._interrupted(kind, work, interrupted)
+            outcome = await self._interrupted(kind, work, interrupted)
         except IsthmusError as error:
-            settled = _failed(work.record, error.code, error.message)
+            outcome = _failed(work.record, error.code, error.message)
         except Exception:
             log.exception("job %s (%s) failed", record.id, kind.name)
             cause = "the service failed on this job; its log has the cause"
-            settled = _failed(work.record, "internal", cause)
+            outcome = _failed(work.record, "internal", cause)
         finally:
             del self._running[record.id]
-        ended = now() if settled.has_ended else None
-        await self._keep(replace(settled, ended=ended))
-        log.info("job %s (%s) is %s", settled.id, settled.kind, settled.state)
+        ended = now() if outcome.has_ended else None
+        await self._keep(replace(outcome, ended=ended))
+        log.info("job %s (%s) is %s", outcome.id, outcome.kind, outcome.state)
 
     async def _interrupted(self, kind: JobKind, work: Work, interrupted: Interrupted) -> JobRecord:
         if interrupted.reason == "stop":
@@ -222,11 +222,11 @@ class JobRunner:
         return replace(work.record, state="cancelled", asked=None)
 
     async def _keep(self, record: JobRecord) -> None:
-        """Bring a record to the disk, and let its kind look whether there is something to do."""
+        """Write a record to the disk, and have its kind look for something to do."""
         self._store.note(record)
         await asyncio.to_thread(self._store.keep, record.id)
-        if record.kind in self._news:
-            self._news[record.kind].set()
+        if record.kind in self._wake:
+            self._wake[record.kind].set()
         if record.has_ended:
             async with self._ended:
                 self._ended.notify_all()

@@ -1,6 +1,6 @@
-"""The records of jobs in a folder: one JSON file a job, replaced whole and synced.
+"""The records of jobs in a folder: one JSON file per job, replaced whole and synced.
 
-After a crash each job is as it was last kept. Given a record it keeps it; it gives back all it has.
+After a crash each job is as it was last kept.
 """
 
 import json
@@ -12,7 +12,7 @@ from service.durable import sync_folder, write_json
 from service.jobs.record import JobRecord, record_from_json
 
 KEPT_ENDED = 200
-"""Ended jobs that are remembered; of more the oldest are forgotten."""
+"""Most ended jobs that are remembered; beyond that the oldest are forgotten."""
 
 
 class JobStore:
@@ -30,22 +30,22 @@ class JobStore:
         self._records = {each.id: each for each in sorted(found, key=lambda each: each.created)}
 
     def all(self) -> list[JobRecord]:
-        """Every record, the oldest job first."""
+        """Return every record, the oldest job first."""
         with self._lock:
             return list(self._records.values())
 
     def get(self, job_id: str) -> JobRecord | None:
-        """The record of a job, None where there is none."""
+        """Return the record of a job, None where there is none."""
         with self._lock:
             return self._records.get(job_id)
 
     def note(self, record: JobRecord) -> None:
-        """Let a record be so; the disk has it with the next `keep`. Never waits for the disk."""
+        """Replace a record in memory; the next `keep` writes it. Never waits for the disk."""
         with self._lock:
             self._records[record.id] = record
 
     def keep(self, job_id: str) -> None:
-        """Bring a job's record to the disk as it is now: it survives a `kill -9` when this returns."""
+        """Write a job's present record to the disk: it survives a `kill -9` when this returns."""
         with self._writing:
             with self._lock:
                 record = self._records[job_id]

@@ -1,7 +1,7 @@
-"""A job in the hands of its kind: what was asked, how to tell of progress, how to hear that it must stop.
+"""The interface between a running job and the runner: its parameters, its progress, and interruption.
 
-Holds `Work`, which a running job is given, `JobKind`, what the runner needs of each kind of job, and
-`Interrupted`, by which a job ends before it is done.
+Holds `Work`, the handle of a running job, `JobKind`, the protocol of each kind of job, and `Interrupted`,
+which ends a job before it is done.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from service.jobs.record import Fault, JobRecord
 from service.jobs.store import JobStore
 
 RATE_SECONDS = 30.0
-"""The rate is that of the latest so many seconds."""
+"""Seconds over which the rate is measured."""
 
 Reason = Literal["pause", "cancel", "stop"]
 
@@ -29,16 +29,16 @@ class Interrupted(Exception):
 
 
 class JobKind(Protocol):
-    """One kind of job. `name` is what records call it, `unit` what its progress counts."""
+    """One kind of job. `name` is its name in records, `unit` the thing its progress counts."""
 
     name: str
     unit: str
 
     async def run(self, work: "Work") -> Mapping[str, Any]:
-        """Do the job, from `work.checkpoint` on where it is not the first try; gives its result, as JSON.
+        """Run the job, from `work.checkpoint` where there is one, and return its result, as JSON.
 
-        It may be started anew after any crash and whatever it did not report must bear being done twice.
-        An `IsthmusError` makes the job fail with its message.
+        It may be started anew after any crash: whatever it did not report may be done twice. An
+        `IsthmusError` makes the job fail with its message.
         """
 
     async def discard(self, work: "Work") -> None:
@@ -63,12 +63,12 @@ class Work:
 
     @property
     def params(self) -> Mapping[str, Any]:
-        """What was asked for."""
+        """The job's parameters."""
         return self.record.params
 
     @property
     def checkpoint(self) -> Mapping[str, Any] | None:
-        """What was last reported as such, by this process or one before it; None at the very start."""
+        """The checkpoint reported last, by this process or one before it; None at the very start."""
         return self.record.checkpoint
 
     async def report(
@@ -79,9 +79,9 @@ class Work:
         faults: Sequence[Fault] = (),
         checkpoint: Mapping[str, Any] | None = None,
     ) -> None:
-        """Say how far the job is; what is left out stays as it was.
+        """Report the job's progress; what is left out stays as it was.
 
-        With a `checkpoint` everything reported so far is durable on return; without one it is shown only.
+        With a `checkpoint` everything reported so far is durable on return; without one it is in memory only.
         Raises `Interrupted`, after that, where the job must stop.
         """
         record = self.record.with_faults(tuple(faults))
@@ -104,16 +104,16 @@ class Work:
 
     @property
     def interrupted(self) -> bool:
-        """Whether the next `report` or `check` will raise `Interrupted`: time for a last checkpoint."""
+        """True where the next `report` or `check` will raise `Interrupted`: time for a last checkpoint."""
         return self._interrupt is not None
 
     def rate(self) -> float:
-        """Units a second, of late."""
+        """Return the units per second, lately."""
         (since, before), (until, after) = self._samples[0], self._samples[-1]
         return (after - before) / (until - since) if until > since else 0.0
 
     def interrupt(self, reason: Reason | None) -> None:
-        """Let the next `report` or `check` raise `Interrupted`; None takes that back. For the runner."""
+        """Have the next `report` or `check` raise `Interrupted`; None takes that back. For the runner."""
         self._interrupt = reason
 
     def _sample(self, done: int) -> None:
