@@ -1,4 +1,4 @@
-"""Named files in a folder or, through fsspec, in an object store; what the media store is built on."""
+"""Named files in a folder or, through fsspec, in an object store; the media store is built on them."""
 
 import os
 import threading
@@ -12,34 +12,34 @@ from connectors.errors import ConfigError
 from service.durable import sync_folder, write_file
 
 COPIES_BYTES = 1024 * 1024 * 1024
-"""Copies of fetched files that a machine keeps; more only where they are in use."""
+"""Bytes of fetched files that a machine keeps; more only where they are in use."""
 COPY_SECONDS = 600.0
-"""A copy that was asked for this lately may be in use."""
+"""Seconds after its last request for which a copy may be in use."""
 
 
 class Blobs(Protocol):
-    """Named files; names are relative, with slashes. `OSError` and its like where the storage fails."""
+    """Named files; names are relative, with slashes. Raises `OSError` or the like where the storage fails."""
 
     def write(self, name: str, data: bytes) -> None:
         """Keep a file: whole and durable on return, or not at all."""
 
     def read(self, name: str) -> bytes | None:
-        """A file's bytes, None where there is none."""
+        """Return a file's bytes, None where there is none."""
 
     def age(self, name: str) -> float | None:
-        """Seconds since a file was written, None where there is none."""
+        """Return the seconds since a file was written, None where there is none."""
 
     def touch(self, name: str) -> bool:
-        """Make a file as if written now; False where there is none."""
+        """Mark a file as written now; return False where there is none."""
 
     def delete(self, name: str) -> bool:
         """Delete a file; False where there is none."""
 
     def names(self, prefix: str) -> Iterator[str]:
-        """Every file under a prefix."""
+        """Yield every file under a prefix."""
 
     def path(self, name: str) -> Path | None:
-        """Where a file lies on this machine, brought there if need be; None where there is none."""
+        """Return a file's path on this machine, fetched if need be; None where there is none."""
 
 
 class FolderBlobs:
@@ -50,7 +50,7 @@ class FolderBlobs:
         folder.mkdir(parents=True, exist_ok=True)
 
     def write(self, name: str, data: bytes) -> None:
-        """Keep a file: written beside, synced, renamed, and the rename synced."""
+        """Keep a file: written beside its place, synced, renamed, and the rename synced."""
         target = self.folder / name
         if not target.parent.is_dir():
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -58,21 +58,21 @@ class FolderBlobs:
         write_file(target, data, several_writers=True)
 
     def read(self, name: str) -> bytes | None:
-        """A file's bytes, None where there is none."""
+        """Return a file's bytes, None where there is none."""
         try:
             return (self.folder / name).read_bytes()
         except FileNotFoundError:
             return None
 
     def age(self, name: str) -> float | None:
-        """Seconds since a file was written, None where there is none."""
+        """Return the seconds since a file was written, None where there is none."""
         try:
             return time.time() - (self.folder / name).stat().st_mtime
         except FileNotFoundError:
             return None
 
     def touch(self, name: str) -> bool:
-        """Make a file as if written now; False where there is none."""
+        """Mark a file as written now; return False where there is none."""
         try:
             os.utime(self.folder / name)
         except FileNotFoundError:
@@ -88,30 +88,30 @@ class FolderBlobs:
         return True
 
     def names(self, prefix: str) -> Iterator[str]:
-        """Every file under a prefix, what a killed writer left behind included."""
+        """Yield every file under a prefix, those that a killed writer left behind included."""
         for folder, _, files in os.walk(self.folder / prefix):
             for file in sorted(files):
                 yield (Path(folder) / file).relative_to(self.folder).as_posix()
 
     def path(self, name: str) -> Path | None:
-        """Where a file lies; None where there is none."""
+        """Return a file's path; None where there is none."""
         path = self.folder / name
         return path if path.is_file() else None
 
 
 class RemoteBlobs:
-    """Files wherever fsspec reaches, as `s3://bucket/prefix`.
+    """Files wherever fsspec reaches, such as `s3://bucket/prefix`.
 
-    `options` are the file system's own (key, secret, endpoint_url, ...); `local` has, in a folder of its own,
-    `COPIES_BYTES` of what was fetched for those who need a file of this machine. Raises `ConfigError` where
-    the URL's protocol is unknown or its package is not installed.
+    `options` are the file system's own (key, secret, endpoint_url, ...); `local` keeps, in a folder of its
+    own, `COPIES_BYTES` of fetched files for callers that need a path on this machine. Raises `ConfigError`
+    where the URL's protocol is unknown or its package is not installed.
     """
 
     def __init__(self, url: str, local: FolderBlobs, options: dict[str, Any] | None = None) -> None:
         self._local = local
         self._copies = FolderBlobs(local.folder / "copies")
         self._lock = threading.Lock()
-        self._fetched = COPIES_BYTES  # by former processes, for all that is known
+        self._fetched = COPIES_BYTES  # by former processes, at worst
         try:
             import fsspec
 
@@ -128,26 +128,26 @@ class RemoteBlobs:
         try:
             self._files.pipe_file(path, data)
         except FileNotFoundError:
-            # Only now: object stores have no folders, and to ask for one takes as long as to write.
+            # Only now: object stores have no folders, and asking for one takes as long as writing.
             self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
             self._files.pipe_file(path, data)
 
     def read(self, name: str) -> bytes | None:
-        """A file's bytes, None where there is none."""
+        """Return a file's bytes, None where there is none."""
         try:
             return bytes(self._files.cat_file(self._path(name)))
         except FileNotFoundError:
             return None
 
     def age(self, name: str) -> float | None:
-        """Seconds since a file was written, None where there is none."""
+        """Return the seconds since a file was written, None where there is none."""
         try:
             return time.time() - float(self._files.modified(self._path(name)).timestamp())
         except FileNotFoundError:
             return None
 
     def touch(self, name: str) -> bool:
-        """Make a file as if written now, which for an object is to write it again."""
+        """Mark a file as written now: an object is written again for that."""
         data = self.read(name)
         if data is not None:
             self.write(name, data)
@@ -159,19 +159,19 @@ class RemoteBlobs:
         with self._lock:
             self._copies.delete(name)
         path = self._path(name)
-        if not self._files.exists(path):  # S3 deletes what is not there as gladly as what is
+        if not self._files.exists(path):  # S3 reports success for an object that is not there
             return False
         with suppress(FileNotFoundError):  # another service's deletion came between
             self._files.rm_file(path)
         return True
 
     def names(self, prefix: str) -> Iterator[str]:
-        """Every file under a prefix."""
+        """Yield every file under a prefix."""
         for path in sorted(self._files.find(self._path(prefix))):
             yield path[len(self._root) + 1 :]
 
     def path(self, name: str) -> Path | None:
-        """Where this machine's copy of a file lies, fetched if need be; None where there is none."""
+        """Return the path of this machine's copy of a file, fetched if need be; None where there is none."""
         if (kept := self._local.path(name) or self._kept(name)) is not None:
             return kept
         if (data := self.read(name)) is not None:
@@ -180,14 +180,14 @@ class RemoteBlobs:
         return self._copies.path(name)
 
     def _kept(self, name: str) -> Path | None:
-        """A copy that is there already, marked as asked for now."""
+        """Return the path of a copy that is there already, marked as requested now."""
         with self._lock:
             if (path := self._copies.path(name)) is not None:
                 os.utime(path, (time.time(), path.stat().st_mtime))
             return path
 
     def _make_room(self, fetched: int) -> None:
-        """Delete the copies that nobody asked for the longest; done now and then as more is fetched."""
+        """Delete the least recently requested copies; only now and then, as more is fetched."""
         with self._lock:
             self._fetched += fetched
             if self._fetched < COPIES_BYTES // 16:

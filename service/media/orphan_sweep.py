@@ -1,7 +1,6 @@
-"""The search for media that no point names: what a kill, a failed deletion or a backup has left behind.
+"""The sweep of media that no point names: leftovers of a kill, a failed deletion or a backup.
 
-Holds `OrphanSweep`, which goes through the media store when the service starts, every so often, and whenever
-it is told that there may be something to find.
+Holds `OrphanSweep`, which goes through the media store when the service starts, at intervals, and on request.
 """
 
 import asyncio
@@ -15,9 +14,10 @@ log = logging.getLogger("isthmus")
 
 
 class OrphanSweep:
-    """Runs `collect`, which deletes what it finds and says how much, on a thread. For the event loop.
+    """A task that runs `collect`, which deletes orphans and returns their number, on a thread.
 
-    It is begun by `start`, and once more `every` seconds after it ended, or at once on `hurry`.
+    `start` begins it; it runs again `every` seconds after it ended, or at once on `hurry`. For the event
+    loop.
     """
 
     def __init__(self, collect: Callable[[], int], every: float) -> None:
@@ -31,7 +31,7 @@ class OrphanSweep:
         self._task = asyncio.create_task(self._run())
 
     def hurry(self) -> None:
-        """Collect now, or once more where that is under way."""
+        """Collect now, or once more after a run under way."""
         self._due.set()
 
     async def close(self) -> None:

@@ -1,8 +1,8 @@
 """The original files of stored points, kept by the sha256 of their bytes: the same file twice is kept once.
 
-Given bytes it gives a key; a file is on the disk, whole, before its key is given out, so whatever the index
-names is there after any crash. Files that no point names any more are deleted with the last point that did,
-and those that a crash left over by `collect`.
+Bytes are stored under a key; a file is on the disk, whole, before its key is returned, so whatever the index
+names is there after any crash. A file is deleted with the last point that names it; `collect` deletes those
+that a crash left over.
 """
 
 import hashlib
@@ -25,12 +25,12 @@ PAGE = 256
 _KEY = re.compile(r"[0-9a-f]{64}")
 
 Used = Callable[[Set[str]], Set[str]]
-"""Those of some keys that points name."""
+"""Some keys -> those of them that points name."""
 
 WRITERS = 8
 """Files of one addition written at once."""
 WRITING_SECONDS = 3600.0
-"""A half-written file this old has no writer any more."""
+"""Age in seconds from which a half-written file has no writer any more."""
 
 
 class MediaStore:
@@ -47,7 +47,7 @@ class MediaStore:
 
     @classmethod
     def open(cls, folder: Path, url: str | None = None, options: dict[str, Any] | None = None) -> Self:
-        """The store in a local folder, or at a URL such as `s3://bucket/prefix`, with copies in `folder`.
+        """Open the store in a local folder, or at a URL (`s3://bucket/prefix`) with copies in `folder`.
 
         Raises `ConfigError` where the URL's protocol is unknown or its package is missing.
         """
@@ -56,7 +56,7 @@ class MediaStore:
 
     @contextmanager
     def adding(self) -> Iterator["MediaAddition"]:
-        """Keep files and write the points that name them, in one block: none of the files goes meanwhile."""
+        """Keep files and write the points that name them, in one block: no file is deleted meanwhile."""
         addition = MediaAddition(self)
         try:
             yield addition
@@ -67,7 +67,7 @@ class MediaStore:
 
     @contextmanager
     def nothing_deleted(self) -> Iterator[None]:
-        """Files stay while this block runs; those deleted meanwhile are left to `collect`."""
+        """Keep all files while this block runs; those deleted meanwhile are left to `collect`."""
         with self._lock:
             self._backups += 1
         try:
@@ -77,7 +77,7 @@ class MediaStore:
                 self._backups -= 1
 
     def path(self, key: str) -> Path:
-        """The file with a key's bytes, on this machine. Raises `NotFound`."""
+        """Return the path of a key's file on this machine. Raises `NotFound`."""
         with _failing("read"):
             path = self._blobs.path(_file(key)) if _KEY.fullmatch(key) else None
         if path is None:
@@ -85,7 +85,7 @@ class MediaStore:
         return path
 
     def read(self, key: str) -> bytes:
-        """The bytes of a key. Raises `NotFound`."""
+        """Return the bytes of a key. Raises `NotFound`."""
         with _failing("read"):
             data = self._blobs.read(_file(key)) if _KEY.fullmatch(key) else None
         if data is None:
@@ -93,7 +93,7 @@ class MediaStore:
         return data
 
     def thumbnail(self, key: str, size: int) -> bytes | None:
-        """The picture `keep_thumbnail` was given, None where there is none."""
+        """Return the picture that `keep_thumbnail` kept, None where there is none."""
         with _failing("read"):
             return self._blobs.read(f"{_thumbnails(key)}{size}") if _KEY.fullmatch(key) else None
 
@@ -104,11 +104,11 @@ class MediaStore:
                 self._blobs.write(f"{_thumbnails(key)}{size}", picture)
 
     def delete(self, key: str, used: Used) -> bool:
-        """Delete a file and its thumbnails; False where a point names it, or is about to."""
+        """Delete a file and its thumbnails; return False where a point names it, or is about to."""
         return self.delete_all([key], used) == 1
 
     def delete_all(self, keys: Iterable[str], used: Used, *, older_than: float = 0.0) -> int:
-        """`delete` for many files, asking for `PAGE` of them at once; gives how many are deleted.
+        """Delete files as `delete` does, `PAGE` of them per call to the index; return how many were deleted.
 
         Files younger than `older_than` seconds are left.
         """
@@ -129,10 +129,10 @@ class MediaStore:
         return self._blobs.delete(_file(key))
 
     def collect(self, used: Used, *, older_than: float = WRITING_SECONDS) -> int:
-        """Delete the files that no point names, and give how many; and what killed writers left half done.
+        """Delete the files that no point names and return their number; delete leftovers of killed writers.
 
         Files younger than `older_than` seconds are left: another process may be about to write their points.
-        Give 0 where there is no other.
+        Pass 0 where there is no other.
         """
         removed = 0
         with _failing("collected"):
@@ -151,7 +151,7 @@ class MediaStore:
                 self._blobs.delete(name)
 
     def __iter__(self) -> Iterator[str]:
-        """The key of every file kept."""
+        """Yield the key of every file kept."""
         with _failing("listed"):
             for name in self._blobs.names("files"):
                 if key := _key(name):
@@ -166,7 +166,7 @@ class MediaStore:
 
 
 class MediaAddition:
-    """What one block of `MediaStore.adding` has kept so far."""
+    """The files that one block of `MediaStore.adding` has kept so far."""
 
     def __init__(self, store: MediaStore) -> None:
         self._store = store
@@ -175,14 +175,14 @@ class MediaAddition:
         self.keys: Counter[str] = Counter()
 
     def put(self, data: bytes) -> str:
-        """Keep bytes and give their key. They survive a power cut when this returns."""
+        """Keep bytes and return their key. They survive a power cut when this returns."""
         key = hashlib.sha256(data).hexdigest()
         self.keys[key] += 1
         self._store._put(key, data)
         return key
 
     def put_soon(self, data: bytes, sha256: str | None = None) -> str:
-        """`put`, done when `wait` returns: a disk syncs many files in little more time than one.
+        """Begin a `put` that is done when `wait` returns: a disk syncs many files nearly as fast as one.
 
         `sha256` is that of the bytes, where it is known.
         """
@@ -192,18 +192,18 @@ class MediaAddition:
         return key
 
     def wait(self) -> None:
-        """Wait until what was put soon is kept. Raises `MediaStoreUnavailable` where some of it is not."""
+        """Wait for every `put_soon`. Raises `MediaStoreUnavailable` where one failed."""
         while self._writing:
             self._writing.pop().result()
 
     def close(self) -> None:
-        """Let the writers end. Idempotent."""
+        """Wait for the writers to end. Idempotent."""
         self._writers.shutdown()
 
 
 @contextmanager
 def _failing(verb: str) -> Iterator[None]:
-    """What the storage raises, as `MediaStoreUnavailable`."""
+    """Raise the storage's errors as `MediaStoreUnavailable`."""
     try:
         yield
     except ServiceError:
@@ -217,7 +217,7 @@ def _gone(key: str) -> NotFound:
 
 
 def _key(name: str) -> str | None:
-    """The key that a file is kept under; None for one that is half written."""
+    """Return the key of a file; None for one that is half written."""
     last = name.rpartition("/")[2]
     return last if _KEY.fullmatch(last) else None
 
