@@ -1,1 +1,1 @@
-"""Releases of connectors: what there is, what is served, and the switch between them."""
+"""Releases of connectors: their store, the choice at the start, and the switch between them."""

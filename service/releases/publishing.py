@@ -1,7 +1,7 @@
-"""Where connectors are published and activated: a running service, or a data directory without one.
+"""The targets that connectors are published to: a running service, or a data directory without one.
 
-Both are a `Target`; `target_of` tells which one a user means. In a data directory nothing is projected: the
-service does that when it starts next.
+Both are a `Target`; `target_of` returns the one a user means. In a data directory nothing is projected: the
+service does that at its next start.
 """
 
 import time
@@ -20,12 +20,12 @@ from service.settings import Settings
 POLL_SECONDS = 0.2
 
 Shown = Callable[[JobReply], None]
-"""Told of the job, again and again, while it runs."""
+"""A callback with the job, again and again, while it runs."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """The releases there are, and which of them is active and which was before."""
+    """The releases, the active one and the one before it."""
 
     active: str
     former: str | None
@@ -33,20 +33,20 @@ class Listing:
 
 
 class Target(Protocol):
-    """Something connectors are published to."""
+    """A target that connectors are published to."""
 
     def listing(self) -> Listing:
         """Return the active and the former version, and every release there is."""
 
     def publish(self, directories: Sequence[Path], onto: str | None = None) -> str:
-        """Publish connector directories as one release, onto a release or the active one; its version."""
+        """Publish connector directories as one release, onto `onto` or the active one; return its version."""
 
     def activate(self, version: str, shown: Shown) -> str:
-        """Switch to a release; gives a sentence on what came of it."""
+        """Switch to a release; return a sentence on the outcome."""
 
 
 class RunningService:
-    """A service by its URL. Raises `RequestFailed`, or `ServiceError` where none answers there."""
+    """A service by its URL. Raises `RequestFailed`, or `ServiceError` where none answers."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -58,14 +58,14 @@ class RunningService:
         return Listing(found.active, found.former, found.available)
 
     def publish(self, directories: Sequence[Path], onto: str | None = None) -> str:
-        """See `Target.publish`. One after another, each onto the one before."""
+        """Publish the directories one after another, each onto the one before; see `Target.publish`."""
         with reaching(self._url) as client:
             for directory in directories:
                 onto = client.publish_connector(directory, onto).version
         return str(onto)
 
     def activate(self, version: str, shown: Shown) -> str:
-        """See `Target.activate`. Waits for the end; the service goes on where this is interrupted."""
+        """Switch and wait for the end; the service goes on if this is interrupted. See `Target.activate`."""
         with reaching(self._url) as client:
             job = client.activate_connector(version)
             while not job.has_ended and job.state != "paused":
@@ -93,7 +93,7 @@ class DataDirectory:
         self._store = ReleaseStore(folder / "connectors", self._settings.bundle)
 
     def listing(self) -> Listing:
-        """See `Target.listing`; active is what the next start is to serve."""
+        """See `Target.listing`; the active release is the one that the next start serves."""
         active, former = self._active(), self._store.active().former
         releases = [ReleaseReply(**each.reply(active, former)) for each in self._store.all()]
         return Listing(active, former, releases)
@@ -119,7 +119,7 @@ class DataDirectory:
 
 
 def target_of(name: str) -> Target:
-    """Return what a user names: a URL is a running service, anything else a data directory."""
+    """Return the target a user names: a URL is a running service, anything else a data directory."""
     return RunningService(name) if name.startswith(("http://", "https://")) else DataDirectory(Path(name))
 
 

@@ -1,7 +1,7 @@
-"""Which connectors a starting service serves with, and which it is to serve with.
+"""The choice of connectors at the start: those to serve with first, and those wanted.
 
-Given the bundle's space, the releases there are and what the index holds, `plan_start` decides: what was
-activated last goes before what the bundle brings, and what the index holds is served until it is refreshed.
+`plan_start` decides from the bundle's space, the releases and the index. The release activated last precedes
+the bundle's own, and the connector that the index holds is served until it is refreshed.
 """
 
 import logging
@@ -20,7 +20,7 @@ log = logging.getLogger("isthmus")
 
 @dataclass(frozen=True)
 class Start:
-    """What is served first, and what is wanted; `refresh_first` where nothing can be served before."""
+    """The space served first, and the release wanted; `refresh_first` where nothing can be served before."""
 
     space: UnifiedSpace
     wanted: Release
@@ -36,7 +36,7 @@ def plan_start(
     """Decide what to serve.
 
     Raises `FingerprintMismatch` where the index holds native vectors of other encoders than the bundle's,
-    `CollectionConflict` where nobody can tell, and what `Release.load` does for the connectors wanted.
+    `CollectionConflict` where that is unknown, and what `Release.load` does for the connectors wanted.
     """
     active = store.active()
     if active.version is not None and active.connectors == connectors:
@@ -67,13 +67,13 @@ def plan_start(
 
 
 def layout_of(space: UnifiedSpace) -> Layout:
-    """The vectors an index holds for a space."""
+    """Return the layout of an index for a space."""
     natives = {space.space_of(each): space.encoder_of(each).dim for each in space.modalities}
     return Layout(dim=space.dim, natives=natives, connector=space.connector_version)
 
 
 def fingerprints_of(space: UnifiedSpace) -> dict[str, str]:
-    """The fingerprints of the encoders in use, by space."""
+    """Return the fingerprints of the encoders in use, by space."""
     return {name: encoder.fingerprint for name, encoder in space.encoders.items()}
 
 

@@ -1,12 +1,12 @@
-"""The connectors a service can switch to: those its bundle brings, and those published to its data directory.
+"""The connectors a service can switch to: its bundle's own, and those published to its data directory.
 
-    FOLDER/active.json        which release was activated, and which before it
-    FOLDER/releases/VERSION/  release.json, calibration.json and one connector directory a leaf;
+    FOLDER/active.json        the release activated last, and the one before it
+    FOLDER/releases/VERSION/  release.json, calibration.json and one connector directory per leaf;
                               served.json: the encoders it was served with
 
 A *release* is a set of connectors that together make a unified space. Releases that were served are kept
-here too, with the fingerprints of the encoders in use: a bundle that changes later can then be refreshed
-from, and native vectors of other encoders are told apart from those of these.
+here too, with the fingerprints of the encoders in use: after the bundle changes, the index can still be
+refreshed from them, and native vectors of other encoders are recognised.
 """
 
 import json
@@ -48,8 +48,8 @@ log = logging.getLogger("isthmus")
 class Release:
     """A set of connectors. `origin` is `published`, or `bundle:` and the name of its set.
 
-    `encoders` are the fingerprints it was served with, by space, where it was. `calibrated` says whether its
-    calibration was fitted to it; else it is that of the release it was published onto.
+    `encoders` are the fingerprints it was served with, by space; None where it was not. `calibrated` says
+    whether its calibration was fitted to it; else it is that of the release it was published onto.
     """
 
     version: str
@@ -62,7 +62,7 @@ class Release:
     encoders: Mapping[str, str] | None = None
 
     def reply(self, active: str, former: str | None) -> dict[str, Any]:
-        """A release as it is listed."""
+        """Return a `ReleaseReply`."""
         return {
             "version": self.version,
             "origin": self.origin,
@@ -74,10 +74,10 @@ class Release:
         }
 
     def load(self, space: UnifiedSpace) -> UnifiedSpace:
-        """The space these connectors make of another one's encoders.
+        """Return the space of these connectors and the encoders of `space`.
 
         Raises `FingerprintMismatch` where they were trained on other encoders, `ConnectorUnfit` where they
-        do not embed the modalities the other one does, and what `load_connector` raises.
+        do not embed the modalities that `space` does, and what `load_connector` raises.
         """
         calibration = Calibration.load(self.calibration) if self.calibration else Calibration.none()
         made = space.with_connectors([load_connector(each) for each in self.directories], calibration)
@@ -91,7 +91,7 @@ class Release:
 
 @dataclass(frozen=True)
 class Active:
-    """What was activated: the release, the one before it, and the setting it was activated under."""
+    """The release activated last, the one before it, and the setting it was activated under."""
 
     version: str | None = None
     former: str | None = None
@@ -107,7 +107,7 @@ class ReleaseStore:
         (folder / "releases").mkdir(parents=True, exist_ok=True)
 
     def all(self) -> list[Release]:
-        """Every release that can be read: the data directory's, the oldest first, then the bundle's."""
+        """Return every readable release: the data directory's, the oldest first, then the bundle's."""
         found: dict[str, Release] = {}
         for path in (self._folder / "releases").glob(f"*/{RELEASE_FILE}"):
             try:
@@ -121,7 +121,7 @@ class ReleaseStore:
         return [each for each in kept if each.version not in bundled] + list(bundled.values())
 
     def find(self, version: str) -> Release:
-        """A release by its version. Raises `NotFound`, or `IntegrityError` where it is damaged."""
+        """Return a release by its version. Raises `NotFound`, or `IntegrityError` where it is damaged."""
         for each in self._bundled():
             if each.version == version:
                 return each
@@ -134,11 +134,12 @@ class ReleaseStore:
         )
 
     def publish(self, directories: Sequence[Path], onto: Release, calibration: Path | None = None) -> Release:
-        """Add connectors, each in the place of those of `onto` for the same leaf; the others stay.
+        """Add connectors, each in the place of those of `onto` for the same leaf; return the new release.
 
-        One without a base (C-MCR) replaces them all. `calibration` is a file fitted to the new set; a
-        `calibration.json` in the last directory is taken where it is not given. Publishing the same again
-        gives the same release. Raises what `load_connector` does, `ConfigError` where they do not meet.
+        The other connectors stay; one without a base (C-MCR) replaces them all. `calibration` is a file
+        fitted to the new set; the default is a `calibration.json` in the last directory. Publishing the same
+        again returns the same release. Raises what `load_connector` does, `ConfigError` where they do not
+        meet.
         """
         chosen = dict(zip(onto.directories, onto.manifests, strict=True))
         for directory in directories:
@@ -153,7 +154,7 @@ class ReleaseStore:
         )
 
     def keep(self, release: Release, encoders: Mapping[str, str]) -> None:
-        """Keep a release that is served, with the fingerprints of the encoders it is served with."""
+        """Keep a served release, with the fingerprints of the encoders it is served with."""
         if not (self._path(release.version) / RELEASE_FILE).is_file():
             self._write(
                 release.version,
@@ -167,7 +168,7 @@ class ReleaseStore:
             write_json(self._path(release.version) / SERVED_FILE, known)
 
     def active(self) -> Active:
-        """What was activated last; nothing where the service follows its bundle."""
+        """Return the activation last made; an empty one where the service follows its bundle."""
         path = self._folder / "active.json"
         if not path.exists():
             return Active()
@@ -179,11 +180,11 @@ class ReleaseStore:
             ) from error
 
     def activate(self, active: Active) -> None:
-        """Let that be what was activated, durably."""
+        """Record an activation, durably."""
         write_json(self._folder / "active.json", asdict(active))
 
     def bundled(self, connectors: str | None) -> Release:
-        """The bundle's release of that name, its default one where that is None."""
+        """Return the bundle's release of that name, its default one for None."""
         name = connectors or read_manifest(self._bundle).default
         return next(each for each in self._bundled() if each.origin == f"bundle:{name}")
 
@@ -244,7 +245,7 @@ class ReleaseStore:
         return self._read(version)
 
     def _served(self, version: str) -> Mapping[str, str] | None:
-        """The encoders a release was served with, None where it was not."""
+        """Return the encoders a release was served with, None where it was not."""
         path = self._path(version) / SERVED_FILE
         try:
             return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
@@ -277,7 +278,7 @@ class ReleaseStore:
 
 
 def check_encoders(release: Release, encoders: Mapping[str, str]) -> None:
-    """Raise `FingerprintMismatch` where a release, whose vectors are stored, was served with others."""
+    """Raise `FingerprintMismatch` where a release whose vectors are stored was served with other encoders."""
     for space, fingerprint in (release.encoders or {}).items():
         if space in encoders and encoders[space] != fingerprint:
             raise FingerprintMismatch(
@@ -291,7 +292,7 @@ def check_encoders(release: Release, encoders: Mapping[str, str]) -> None:
 def _replaced(
     chosen: Mapping[Path, ConnectorManifest], directory: Path, new: ConnectorManifest
 ) -> dict[Path, ConnectorManifest]:
-    """A set of connectors with one more, in the place of those of the same leaves."""
+    """Return a set of connectors with one more, in the place of those for the same leaves."""
     if new.base is None or any(each.base != new.base for each in chosen.values()):
         return {directory: new}
     made: dict[Path, ConnectorManifest] = {}

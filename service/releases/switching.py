@@ -1,7 +1,7 @@
-"""The job that changes connectors: every stored point projected anew, then everything switched at once.
+"""The job that changes connectors: every stored point is projected anew, then all are switched in one step.
 
-It is given the version to switch to. Points are brought over in a thread of its own, a page at a time with
-rests between, so that searches keep their pace; in the moment of the switch writes and new searches wait.
+Its parameter is the version to switch to. Points are projected in a thread of its own, a page at a time with
+pauses between, so that searches stay fast; during the switch writes and new searches wait.
 """
 
 import asyncio
@@ -46,7 +46,7 @@ class RefreshJob:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="refresh")
 
     async def run(self, work: Work) -> Mapping[str, Any]:
-        """Bring the index to the version asked for, and serve with it."""
+        """Refresh the index to the version asked for, and serve with it."""
         pipeline, began = self._pipeline, time.monotonic()
         if work.checkpoint is None:
             await work.report(checkpoint={"former": pipeline.space.connector_version})
@@ -55,16 +55,16 @@ class RefreshJob:
         with Refresh(pipeline.index, layout_of(space), projection_to(space)) as refresh:
             await work.report(done=0, total=await self._in_thread(refresh.total))
             while True:
-                await self._bring_over(work, refresh)
+                await self._project_all(work, refresh)
                 indexed = await self._in_thread(partial(refresh.finish_indexing, lambda: work.interrupted))
                 work.check()
                 if not indexed:
-                    continue  # paused, and resumed before it came to that
+                    continue  # paused, and resumed before it stopped
                 async with pipeline.switching:
                     if await self._in_thread(refresh.switch):
                         pipeline.engine.adopt(space)
                         break
-            await asyncio.to_thread(self._remember, release, former)
+            await asyncio.to_thread(self._record_activation, release, former)
             await self._in_thread(refresh.drop_older)
         log.info("connector %s took over from %s", release.version, former)
         tally = refresh.tally
@@ -79,10 +79,10 @@ class RefreshJob:
         }
 
     async def discard(self, work: Work) -> None:
-        """Delete what a cancelled refresh had brought over."""
+        """Delete the points that a cancelled refresh had projected."""
         await asyncio.to_thread(discard, self._pipeline.index, work.params["version"])
 
-    async def _bring_over(self, work: Work, refresh: Refresh) -> None:
+    async def _project_all(self, work: Work, refresh: Refresh) -> None:
         steps = refresh.steps()
         share = self._settings.refresh_share
         while True:
@@ -98,14 +98,14 @@ class RefreshJob:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function)
 
     def _load(self, version: str) -> tuple[Release, UnifiedSpace]:
-        """The release and its space, kept so that it can be served after any crash from here on."""
+        """Return the release and its space, kept so that it can be served after a crash."""
         release = self._releases.find(version)
         space = release.load(self._pipeline.space)
         self._releases.keep(release, fingerprints_of(space))
         return release, space
 
-    def _remember(self, release: Release, former: str) -> None:
-        """Let the next start serve this release; one that the bundle brings is followed as it changes."""
+    def _record_activation(self, release: Release, former: str) -> None:
+        """Record the release for the next start; a bundle's own is followed as the bundle changes."""
         store, connectors = self._releases, self._settings.connectors
         follows = release.version == store.bundled(connectors).version
         before = store.active().former if former == release.version else former
@@ -113,7 +113,7 @@ class RefreshJob:
 
 
 async def activate(pipeline: Pipeline, releases: ReleaseStore, jobs: JobRunner, version: str) -> JobRecord:
-    """Begin to switch to a release, or give the job that does already.
+    """Begin to switch to a release and return the job, or the one that does so already.
 
     Raises `NotFound` for an unknown version, `FingerprintMismatch` and `ConnectorUnfit` where it does not
     fit the encoders or what they embed, `JobConflict` while another release is switched to.
@@ -130,12 +130,12 @@ async def activate(pipeline: Pipeline, releases: ReleaseStore, jobs: JobRunner, 
 
 
 def unfinished(jobs: JobRunner) -> list[JobRecord]:
-    """Refreshes that have not ended, the oldest first."""
+    """Return the refreshes that have not ended, the oldest first."""
     return [each for each in jobs.all() if each.kind == KIND and not each.has_ended]
 
 
 def projection_to(space: UnifiedSpace) -> Project:
-    """What `Refresh` projects with: vectors of a base space are unified as they are."""
+    """Return the projection of a `Refresh`: vectors of a base space are unified as they are."""
 
     def into(stored: str, modality: Modality, native: Matrix) -> Matrix | None:
         if modality not in space.modalities or space.space_of(modality) != stored:
@@ -149,5 +149,5 @@ def projection_to(space: UnifiedSpace) -> Project:
 
 
 def _step(steps: Iterator[None]) -> bool:
-    """Take one step; False where there is none left."""
+    """Take one step; return False where there is none left."""
     return any(True for _ in islice(steps, 1))
