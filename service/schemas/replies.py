@@ -14,7 +14,7 @@ Vector = list[float]
 
 
 class Timing(BaseModel):
-    """Milliseconds a request spent in each stage, and in all."""
+    """Milliseconds a request spent in each stage, and in total."""
 
     queue: float
     decode: float
@@ -24,7 +24,7 @@ class Timing(BaseModel):
 
 
 class ModelVersion(BaseModel):
-    """The space that vectors are in: the bundle's encoders under a version of the connector."""
+    """The space of vectors: the bundle's encoders under a version of the connector."""
 
     bundle: str
     connector: str
@@ -46,7 +46,7 @@ class IndexedItemError(ItemError):
 
 
 class Error(BaseModel):
-    """The reason why a request failed; `items` tells of each item that did."""
+    """The reason why a request failed; `items` has one for each failed item."""
 
     message: str
     type: str
@@ -122,7 +122,7 @@ class SearchReply(BaseModel):
 
 
 class RankedLabel(BaseModel):
-    """A label and the probability that it is the one among those given."""
+    """A label and the probability that it is the right one of those given."""
 
     label: str
     probability: float
@@ -191,7 +191,7 @@ class CollectionsReply(BaseModel):
 
 
 class CollectionReply(CollectionSummary):
-    """A collection, with how far it is indexed; `fields` are the payload fields with an index."""
+    """A collection and the state of its index; `fields` are the payload fields with an index."""
 
     connector: str
     indexed: int
@@ -239,7 +239,7 @@ class DeletedPointsReply(BaseModel):
 
 
 class PointsReply(BaseModel):
-    """A page of points; `count` of all that match, null where it was not asked for."""
+    """A page of points, and the `count` of all that match, null where it was not asked for."""
 
     points: list[PointReply]
     next_cursor: str | None
@@ -253,7 +253,7 @@ class LiveReply(BaseModel):
 
 
 class RefreshProgress(BaseModel):
-    """How far the switch to another connector is."""
+    """The progress of a switch to another connector."""
 
     job: str
     state: str

@@ -19,7 +19,7 @@ from service.schemas.fields import (
 
 
 class Body(BaseModel):
-    """A body that takes no fields but its own, so that a misspelt one is an error and not silence."""
+    """A body that takes no other fields, so that a misspelt one is an error and not ignored."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -28,7 +28,7 @@ class MediaBody(Body):
     """A body that holds one piece of media, in the field named like its modality."""
 
     def media(self) -> tuple[str, str] | None:
-        """Return the modality and the media as the body has it, or None where there is none."""
+        """Return the modality and the media as it is in the body, or None where there is none."""
         for modality in MEDIA_FIELDS:
             if (value := getattr(self, modality)) is not None:
                 return modality, value
@@ -55,7 +55,7 @@ class EmbedItem(OneMedia):
     """One item to embed."""
 
     id: PointId | None = Field(None, description="Its id; the sha256 of its content if left out")
-    metadata: Metadata | None = Field(None, description="Kept with it, filtered by, given back")
+    metadata: Metadata | None = Field(None, description="Stored with it, for filters, and returned with it")
 
 
 class EmbedOptions(Body):
@@ -112,7 +112,7 @@ class SearchParams(Body):
         le=1,
         description="Order the best 200 by maximal marginal relevance: 0 is score alone, 1 difference alone",
     )
-    explain: bool = Field(False, description="Tell what each part of the query gave each hit")
+    explain: bool = Field(False, description="Return each query part's contribution to each hit")
     collection: Collection = DEFAULT_COLLECTION
     with_vectors: bool = False
 
@@ -196,7 +196,7 @@ class IngestBody(IngestFields):
         return self
 
     def source(self) -> tuple[Literal["folder", "archive", "manifest"], str]:
-        """Return the kind of path that is given, and the path."""
+        """Return the kind of the path given, and the path."""
         if self.folder is not None:
             return "folder", self.folder
         if self.archive is not None:

@@ -40,7 +40,7 @@ def check_json(value: Any, place: str, depth: int = 0) -> None:
 
 
 def describe(errors: Sequence[Any]) -> tuple[str, str | None]:
-    """Return the message of the first of pydantic's errors, and the path of the field it is about."""
+    """Return the message of the first of pydantic's errors, and the path of its field."""
     first = errors[0]
     path = ""
     for part in first["loc"]:
