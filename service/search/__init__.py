@@ -1,1 +1,1 @@
-"""Search: a query's parts into one vector, hits of every modality into one ranking."""
+"""Search: a query's parts become one vector, hits of every modality one ranking."""

@@ -1,4 +1,4 @@
-"""Rankings whose hits are not all the same: near-duplicates left out, or the different brought forward.
+"""Diverse rankings: near-duplicates left out, or different hits moved up.
 
 Pure functions over hits that carry their unified vectors.
 """
@@ -16,9 +16,9 @@ from service.search.scoring import Ranked
 
 
 def without_duplicates(ranked: Sequence[Ranked], threshold: float) -> list[Ranked]:
-    """The hits whose cosine to every better kept one of their modality is below the threshold.
+    """Return the hits whose cosine to every better kept one of their modality is below the threshold.
 
-    Whether a hit is kept depends on better ones alone: a longer ranking begins with what a shorter one gives.
+    Better hits alone decide whether a hit is kept: a longer ranking begins with the result of a shorter one.
     """
     kept: list[Ranked] = []
     hits = Counter(each.hit.point.modality for each in ranked)
@@ -37,7 +37,7 @@ def without_duplicates(ranked: Sequence[Ranked], threshold: float) -> list[Ranke
 
 
 def diversified(ranked: Sequence[Ranked], diversity: float, calibration: Calibration) -> list[Ranked]:
-    """The same hits by maximal marginal relevance.
+    """Return the same hits by maximal marginal relevance.
 
     After Carbonell and Goldstein (1998), their lambda being 1 - diversity. Next comes the hit with the
     greatest (1 - diversity) * score - diversity * (its greatest likeness to a hit taken before); 0 leaves the
@@ -59,7 +59,7 @@ def diversified(ranked: Sequence[Ranked], diversity: float, calibration: Calibra
 
 
 def _likeness(ranked: Sequence[Ranked], calibration: Calibration) -> npt.NDArray[np.float64]:
-    """The score each hit, as a query, gives each: [n, n]."""
+    """Return the score of each hit for each hit as a query: [n, n]."""
     vectors = np.stack([_vector(each) for each in ranked]).astype(np.float64)
     likeness = vectors @ vectors.T
     rows: dict[Modality, list[int]] = {}
@@ -74,5 +74,5 @@ def _likeness(ranked: Sequence[Ranked], calibration: Calibration) -> npt.NDArray
 
 def _vector(each: Ranked) -> npt.NDArray[np.float32]:
     vector = each.hit.point.unified
-    assert vector is not None  # whoever asks for this has asked the index for vectors
+    assert vector is not None  # the search asked the index for vectors
     return vector

@@ -1,4 +1,4 @@
-"""A query: the parts it is written in, made into vectors of one space.
+"""A query: its parts, resolved into vectors of one space.
 
 Holds the sources of a part (media, a stored point, a vector) and `resolve`, which turns them into
 `QueryPart`s.
@@ -59,7 +59,7 @@ async def resolve(
 ) -> list[QueryPart]:
     """Return the parts of a query in `space`.
 
-    Raises `BatchFailed` telling of every part that cannot be used.
+    Raises `BatchFailed` with every part that cannot be used.
     """
     parts: list[QueryPart | IsthmusError | None] = [None] * len(sources)
     media: dict[int, QueryMedia] = {}

@@ -1,7 +1,7 @@
 """The arithmetic of search: one vector out of several, one ranking out of several modalities.
 
-Pure functions over vectors and hits. Cosines of different pairs of modalities are not comparable; the scores
-that the space's calibration makes of them are, and those rank.
+Pure functions over vectors and hits. Cosines of different pairs of modalities are not comparable; hits are
+ranked by the scores that the space's calibration makes of them, which are.
 """
 
 import re
@@ -23,7 +23,7 @@ from service.index.protocol import Hit, StoredPoint
 Vector = npt.NDArray[np.float32]
 
 LEAST_NORM = 1e-6
-"""A combination shorter than this points nowhere."""
+"""Length below which a combination has no direction."""
 _MISSING = object()
 
 
@@ -47,7 +47,7 @@ class Ranked:
 
 @dataclass(frozen=True, slots=True)
 class Contribution:
-    """What one part of a query, the `index`-th, gave a hit: `share` is its part of the hit's cosine."""
+    """The contribution of a query's `index`-th part to a hit: `share` is its part of the hit's cosine."""
 
     index: int
     modality: Modality | None
@@ -61,7 +61,7 @@ Quota = int | Mapping[Modality, int] | None
 
 
 def combine(parts: Sequence[QueryPart]) -> Vector:
-    """The weighted sum of the parts' vectors, normalised: float32 [D].
+    """Return the weighted sum of the parts' vectors, normalised: float32 [D].
 
     Raises `InvalidRequest` where the parts cancel out.
     """
@@ -74,7 +74,9 @@ def combine(parts: Sequence[QueryPart]) -> Vector:
 
 
 def explain(parts: Sequence[QueryPart], vector: Vector) -> list[Contribution]:
-    """What each part of a query gave the hit with this unit vector [D]; the shares add up to its cosine.
+    """Return each query part's contribution to the hit with this unit vector [D].
+
+    The shares add up to its cosine.
 
     The query is q = sum(w_i v_i) / n, with n the sum's length: the hit's cosine q.x is sum(w_i (v_i.x) / n).
     """
@@ -89,7 +91,7 @@ def explain(parts: Sequence[QueryPart], vector: Vector) -> list[Contribution]:
 def score(
     calibration: Calibration, parts: Sequence[QueryPart], target: Modality, cosines: Sequence[float]
 ) -> list[float]:
-    """Scores of hits of one modality. A query of several modalities has the mean of their curves.
+    """Return scores of hits of one modality. A query of several modalities has the mean of their curves.
 
     The mean is over the parts that attract, by weight, and never reorders hits of one modality.
     """
@@ -105,19 +107,19 @@ def score(
 
 
 def merge(ranked: Iterable[Ranked]) -> list[Ranked]:
-    """One ranking of several, best first."""
+    """Merge hits into one ranking, best first."""
     return sorted(ranked, key=lambda each: (-each.score, each.hit.point.id))
 
 
 def quota_of(quota: Quota, modality: Modality) -> float:
-    """The most hits of one modality; infinity where there is no bound."""
+    """Return the most hits of one modality; infinity where there is no bound."""
     if isinstance(quota, Mapping):
         return quota.get(modality, float("inf"))
     return float("inf") if quota is None else quota
 
 
 def within_quota(ranked: Iterable[Ranked], quota: Quota) -> list[Ranked]:
-    """The first hits of each modality, as many as its quota is."""
+    """Return the first hits of each modality, up to its quota."""
     taken: Counter[Modality] = Counter()
     kept = []
     for each in ranked:
@@ -129,7 +131,7 @@ def within_quota(ranked: Iterable[Ranked], quota: Quota) -> list[Ranked]:
 
 
 def best_of_each(ranked: Iterable[Ranked], field: str) -> list[Ranked]:
-    """The first hit of every value of a field, its group; hits without the field are left out."""
+    """Return the first hit of every value of a field, its group; hits without the field are left out."""
     groups: dict[bytes, Ranked] = {}
     for each in ranked:
         value = field_of(each.hit.point, field)
@@ -139,7 +141,7 @@ def best_of_each(ranked: Iterable[Ranked], field: str) -> list[Ranked]:
 
 
 def field_of(point: StoredPoint, field: str) -> Any:
-    """A field of a point by its path (`name`, `metadata.album`, `metadata."a b"`), or a mark of its lack."""
+    """Return a point's field by path (`name`, `metadata.album`, `metadata."a b"`), or `_MISSING`."""
     value: Any = {**point.payload, "id": point.id, "modality": point.modality, "space": point.space}
     for part in (each.strip('"') for each in re.findall(r'"[^"]*"|[^."]+', field)):
         if not isinstance(value, Mapping) or part not in value:

@@ -1,7 +1,7 @@
 """Search: the hits of every modality, fetched from the index and merged into one ranking.
 
-Given a query's parts (`service.search.query`) and the parameters, `search` asks the index for each modality
-and merges what it gives.
+`search` takes a query's parts (`service.search.query`) and the parameters, asks the index for each modality's
+hits, and merges them.
 """
 
 import asyncio
@@ -30,11 +30,11 @@ from service.search.scoring import (
 from service.timings import Timings
 
 MAX_DEPTH = 10_000
-"""How deep one modality's results are looked into: `offset` and `limit` together stay below it."""
+"""Most hits fetched of one modality; `offset` and `limit` together are at most this."""
 OVERFETCH = 4
-"""How many times deeper than asked for it is looked where hits are left out."""
+"""Factor by which a search is deeper where hits are left out."""
 DIVERSE_HITS = 200
-"""The best hits that `diversity` orders anew: `offset` and `limit` together stay below it."""
+"""Number of best hits that `diversity` reorders; `offset` and `limit` together are at most this."""
 
 
 async def search(
@@ -44,11 +44,11 @@ async def search(
     parts: Sequence[QueryPart],
     params: SearchParams,
 ) -> list[Ranked]:
-    """The hits asked for, best first.
+    """Return the hits asked for, best first.
 
-    Each modality's hits are fetched so deep that nothing left in the index could come before what is
-    given: pages join into one ranking, whatever is left out of it on the way. Raises `CollectionConflict`
-    where the index no longer holds `space`, which the parts are in.
+    Each modality's hits are fetched so deep that nothing left in the index could precede a returned hit:
+    pages join into one ranking, whichever hits are left out. Raises `CollectionConflict` where the index no
+    longer holds `space`, which the parts are in.
     """
     vector = combine(parts)
     targets = list(dict.fromkeys(params.target_modalities or space.modalities))
@@ -73,7 +73,7 @@ async def search(
         found = await pipeline.call_index(timings, find)
         scored = [_scored(space, parts, target, hits) for target, hits in zip(targets, found, strict=True)]
         choose = partial(select, scored, depth, params)
-        # Every hit against every other takes a second of thousands: the event loop has others to answer.
+        # Comparing thousands of hits with one another takes a second: not on the event loop.
         chosen, complete = choose() if params.dedupe is None else await asyncio.to_thread(choose)
         if complete or len(chosen) >= wanted or depth >= MAX_DEPTH:
             if params.diversity is not None:
@@ -84,11 +84,11 @@ async def search(
 
 
 def select(scored: Sequence[Sequence[Ranked]], depth: int, params: SearchParams) -> tuple[list[Ranked], bool]:
-    """Return what is certain of the final ranking, given each modality's best `depth` hits, and if it is all.
+    """Return the certain part of the ranking, given each modality's best `depth` hits, and if it is all.
 
     Left out are scores below the threshold, then near-duplicates, then all but the best of each group, then
-    what passes a quota. What scores below the last hit of a modality that goes on is not certain: a hit that
-    was not fetched may come before it.
+    hits past a quota. Hits below the last one of a modality that has more are not certain: a hit that was not
+    fetched may precede them.
     """
     least = -math.inf if params.score_threshold is None else params.score_threshold
     chosen = [each for each in merge(itertools.chain(*scored)) if each.score >= least]
@@ -108,7 +108,7 @@ def select(scored: Sequence[Sequence[Ranked]], depth: int, params: SearchParams)
 
 
 def check_depth(params: SearchParams, max_results: int) -> None:
-    """Raise `InvalidRequest` for a limit, or an offset and limit, past what is served."""
+    """Raise `InvalidRequest` for a limit, or an offset and limit, that is too large."""
     if params.limit > max_results:
         raise InvalidRequest(f"limit is {params.limit}; at most {max_results} are served", "limit")
     if params.offset + params.limit > MAX_DEPTH:
