@@ -26,13 +26,13 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "evaluate": ("training.commands", "Measure a bundle or a connector on data"),
     "ingest": ("service.commands.ingest", "Ingest a folder, an archive or a manifest"),
     "backup": ("service.commands.store", "Back up every collection and its media"),
-    "restore": ("service.commands.store", "Bring a backup into a new data directory"),
+    "restore": ("service.commands.store", "Restore a backup into a new data directory"),
     "export": ("service.commands.store", "Write a collection to a Parquet file"),
     "import": ("service.commands.store", "Read a Parquet file into a collection"),
     "connectors": ("service.commands.connectors", "Publish, activate, list and import connectors"),
     "bundle": ("service.commands.bundle", "Build, verify and list bundles"),
 }
-"""Commands that live elsewhere: the module of each, and its one line of help."""
+"""Commands in other modules: the module of each, and its one line of help."""
 
 
 def serve(
@@ -76,7 +76,10 @@ def version() -> None:
 
 
 def command_line(called: str) -> typer.Typer:
-    """Every command; of those that live elsewhere only `called` is imported, the others have their help."""
+    """Return the app of every command.
+
+    Of those in other modules only `called` is imported; the others have their help.
+    """
     app = typer.Typer(
         no_args_is_help=True,
         add_completion=False,
@@ -93,14 +96,14 @@ def command_line(called: str) -> typer.Typer:
 
 
 def publish_trained(directory: Path, target: str) -> str:
-    """Publish what `isthmus train` made to a service or a data directory; gives the release's version."""
+    """Publish what `isthmus train` made to a service or a data directory; return the release's version."""
     from service.releases.publishing import target_of
 
     return target_of(target).publish([directory])
 
 
 def main() -> None:
-    """The entry point of `isthmus`."""
+    """Run `isthmus`: its entry point."""
     app = command_line(next(iter(sys.argv[1:]), ""))
     try:
         app(obj=publish_trained)

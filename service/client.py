@@ -27,7 +27,7 @@ Reply = TypeVar("Reply", bound=BaseModel)
 
 @contextmanager
 def reaching(url: str) -> Iterator["Client"]:
-    """A client, for a command line: where the service does not answer, what is raised is a `ServiceError`."""
+    """Open a client for a command line. Raises `ServiceError` where the service does not answer."""
     try:
         with Client(url) as client:
             yield client
@@ -39,7 +39,7 @@ def reaching(url: str) -> Iterator["Client"]:
 
 
 class Client:
-    """A connection to one service. Every method raises `RequestFailed`, or `httpx.TransportError`."""
+    """A connection to one service. Every method may raise `RequestFailed` or `httpx.TransportError`."""
 
     def __init__(self, url: str = "http://127.0.0.1:8080", timeout: float = 60.0) -> None:
         self._http = httpx.Client(base_url=url, timeout=timeout)
@@ -69,7 +69,7 @@ class Client:
         return_vectors: bool = False,
         collection: str = "default",
     ) -> list[replies.EmbeddedItem]:
-        """Embed files and texts; returns an item for each, files first. A failed one has an `error`."""
+        """Embed files and texts; return an item for each, files first. A failed one has an `error`."""
         fields: dict[str, Any] = {
             "store": store,
             "return_vectors": return_vectors,
@@ -148,9 +148,9 @@ class Client:
         return _read(job_replies.JobReply, reply)
 
     def backup(self, target: str | Path) -> dict[str, Any]:
-        """Back everything up to the new directory `target`, checked; gives the backup's manifest.
+        """Back everything up to the new directory `target` and check it; return the backup's manifest.
 
-        Raises `IntegrityError` or `MissingFiles` where it came broken.
+        Raises `IntegrityError` or `MissingFiles` where it arrived damaged.
         """
         from service.backup.stream import CHUNK, receive_backup
 
@@ -194,11 +194,11 @@ class Client:
                 ("files", (Path(file).name, opened.enter_context(Path(file).open("rb")))) for file in files
             ]
             parts += [("texts", (None, text)) for text in texts]
-            parts += [(name, (None, _written(value))) for name, value in fields.items()]
+            parts += [(name, (None, _form_value(value))) for name, value in fields.items()]
             return _read(model, self._http.post(path, files=parts))
 
 
-def _written(value: Any) -> str:
+def _form_value(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -215,7 +215,7 @@ def _read(model: type[Reply], reply: httpx.Response) -> Reply:
 
 
 def _checked(reply: httpx.Response) -> httpx.Response:
-    """Return a reply that is none of an error. Raises `RequestFailed`."""
+    """Return a reply. Raises `RequestFailed` where it is an error."""
     if not reply.is_error:
         return reply
     try:

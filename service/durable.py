@@ -1,6 +1,6 @@
 """Files that survive a power cut: written whole beside their place, synced, and renamed into it.
 
-After a crash a file written so is the former one or the new one, never half of either.
+After a crash such a file is the former one or the new one, never half of either.
 """
 
 import json
@@ -29,12 +29,12 @@ def write_file(path: Path, data: bytes, *, several_writers: bool = False) -> Non
 
 
 def write_json(path: Path, content: Any) -> None:
-    """`write_file` of a JSON value."""
+    """Replace a file by a JSON value, as `write_file` does."""
     write_file(path, json.dumps(content, indent=1).encode())
 
 
 def sync_folder(folder: Path) -> None:
-    """Bring a folder's own entries (new names, renames) to the disk."""
+    """Sync a folder's own entries (new names, renames) to the disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -43,6 +43,6 @@ def sync_folder(folder: Path) -> None:
 
 
 def sync_tree(folder: Path) -> None:
-    """Bring everything under a folder to the disk, names and contents."""
+    """Sync everything under a folder to the disk, names and contents."""
     for path in [folder, *folder.rglob("*"), folder.parent]:
         sync_folder(path)  # a file's contents are synced alike

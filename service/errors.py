@@ -1,4 +1,4 @@
-"""Every error of the service, in one tree; `service/http/error_replies.py` gives each its status.
+"""Every error of the service, in one tree; `service/http/error_replies.py` maps each to its status.
 
 IsthmusError (connectors/errors.py)
 ├── ConfigError (connectors/errors.py)
@@ -7,11 +7,11 @@ IsthmusError (connectors/errors.py)
 └── ServiceError               a request cannot be answered
     ├── InvalidRequest         it is not what the operation takes
     │   └── MalformedBody      its body is not JSON, or not a form, at all
-    ├── NotAcceptable          it asks for a kind of reply that cannot be given
+    ├── NotAcceptable          it asks for a kind of reply that cannot be written
     ├── NotFound               it names something that is not there
     ├── RequestTooLarge        its body passes the limit
     ├── BodyStalled            the client stopped in the midst of its body
-    ├── Overloaded             there is no room for it now; says when to come back
+    ├── Overloaded             a queue or a budget is full; says when to try again
     ├── Unavailable            the service is loading or draining
     ├── DeadlineExceeded       it was not done in the time the client gave it
     ├── EncoderFailed          an encoder failed on an item it was given
@@ -77,7 +77,7 @@ class BodyStalled(ServiceError):
 
 
 class Overloaded(ServiceError):
-    """There is no room, in a queue or for a body; in `retry_after` seconds there is expected to be some."""
+    """A queue or the budget of bodies is full; a retry is expected to pass in `retry_after` seconds."""
 
     code = "overloaded"
 
@@ -100,7 +100,7 @@ class DeadlineExceeded(ServiceError):
 
 
 class EncoderFailed(ServiceError):
-    """An encoder failed on an item that decoded well. The fault is ours, so nothing is said of its cause."""
+    """An encoder failed on an item that decoded well. The fault is ours, so the message names no cause."""
 
     code = "encoder_failed"
 
@@ -145,16 +145,16 @@ class ConnectorUnfit(ServiceError):
 
 @dataclass(frozen=True, slots=True)
 class ItemError:
-    """What went wrong with one item of a batch."""
+    """The error of one item of a batch."""
 
     index: int
     error: IsthmusError
 
 
 class BatchFailed(ServiceError):
-    """Items of a batch failed, and the request with them: it has the first one's status and tells of all.
+    """Items of a batch failed, and the request with them: it has the first one's status and lists them all.
 
-    `field` is what the request calls its items.
+    `field` is the request's name for its items.
     """
 
     code = "batch_failed"

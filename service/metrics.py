@@ -1,6 +1,6 @@
-"""What the service counts and times, for Prometheus.
+"""The service's counts and times, for Prometheus.
 
-Holds `Metrics`, one registry of its own per app, so that several apps in one process do not mix.
+Holds `Metrics`, with a registry per app, so that several apps in one process do not mix.
 """
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -13,7 +13,7 @@ BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 class Metrics:
-    """Every metric, by the name it is used under in the code."""
+    """Every metric, by its name in the code."""
 
     def __init__(self) -> None:
         registry = self._registry = CollectorRegistry()
@@ -63,7 +63,7 @@ class Metrics:
         self.body_bytes = Gauge(
             "isthmus_body_bytes", "Bytes of request bodies held in memory", registry=registry
         )
-        self.rejected = Counter("isthmus_rejected_total", "Requests turned away", ["code"], registry=registry)
+        self.rejected = Counter("isthmus_rejected_total", "Requests refused", ["code"], registry=registry)
         self.cache = Counter("isthmus_cache_total", "Vector cache look-ups", ["result"], registry=registry)
         self.items = Counter("isthmus_items_total", "Items embedded", ["modality"], registry=registry)
 
@@ -91,5 +91,5 @@ class Metrics:
         self.item_seconds.labels(encoder, "inference").observe(stages.inference)
 
     def exposition(self) -> bytes:
-        """All of them in Prometheus' text format."""
+        """Return all metrics in Prometheus' text format."""
         return generate_latest(self._registry)

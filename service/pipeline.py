@@ -1,7 +1,7 @@
 """The pipeline behind the operations: media in, vectors out, points and their media stored and deleted.
 
 Holds `Pipeline`: the engine, the index and the media store of a loaded service, and the lock of a switch of
-connectors. Routes, search, jobs and the sample gallery are given it, and never the runtime that loaded it.
+connectors. Routes, search, jobs and the sample gallery get it, and never the runtime that loaded it.
 `PointStore` keeps the index and the media store in step.
 """
 
@@ -44,7 +44,7 @@ Outcome = Embedding | IsthmusError
 class PointStore:
     """The index and the media store as one: points are written and deleted with the files they name.
 
-    Its calls wait for both: not for the event loop.
+    Its calls block: not for the event loop.
     """
 
     def __init__(self, index: Index, media: MediaStore) -> None:
@@ -62,14 +62,14 @@ class PointStore:
         self._media.delete_all(_media_keys(replaced) - kept, used_in(self._index))
 
     def delete(self, collection: str, ids: Sequence[str]) -> list[str]:
-        """Delete points and the files that no other point names; gives the ids that were there."""
+        """Delete points and the files that no other point names; return the ids that were there."""
         points = self._index.get(collection, ids)
         deleted = self._index.delete(collection, ids)
         self._media.delete_all(_media_keys(points), used_in(self._index))
         return deleted
 
     def delete_matching(self, collection: str, where: Filter) -> list[str]:
-        """Delete the points a filter matches, and their files as `delete` does; gives their ids."""
+        """Delete the points a filter matches, and their files as `delete` does; return their ids."""
         deleted: list[str] = []
         while True:
             page, _ = self._index.scroll(collection, PAGE, where=where)
@@ -78,7 +78,7 @@ class PointStore:
             deleted += self.delete(collection, [point.id for point in page])
 
     def drop(self, collection: str) -> bool:
-        """Delete a collection and the files that no other one's points name; False if there is none."""
+        """Delete a collection and the files that no other's points name; return False if there is none."""
         keys: set[str] = set()
         cursor: str | None = None
         while True:
@@ -94,7 +94,7 @@ class PointStore:
 class Pipeline:
     """The engine, the index and the media store of one service. For the event loop; owns its threads.
 
-    `engine`, `index` and `media` are their owner's, which closes them after `close`.
+    `engine`, `index` and `media` belong to the caller, which closes them after `close`.
     """
 
     def __init__(self, engine: Engine, index: VectorIndex, media: MediaStore, threads: int) -> None:
@@ -103,7 +103,7 @@ class Pipeline:
         self.media = media
         self.points = PointStore(index, media)
         self.switching = asyncio.Lock()
-        """Held in the moment in which connectors are switched."""
+        """Held while connectors are switched."""
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="index")
 
     @property
@@ -112,7 +112,7 @@ class Pipeline:
         return self.engine.space
 
     async def close(self) -> None:
-        """Wait for the calls to the index and the media store that run."""
+        """Wait for running calls to the index and the media store."""
         await asyncio.to_thread(self._threads.shutdown)
 
     async def call_index(self, timings: Timings, function: Callable[[], T]) -> T:
@@ -121,7 +121,7 @@ class Pipeline:
             return await asyncio.get_running_loop().run_in_executor(self._threads, function)
 
     async def in_one_space(self, work: Callable[[UnifiedSpace], Awaitable[T]]) -> T:
-        """Do work in the space the index holds; all of it again where connectors are switched meanwhile."""
+        """Do work in the index's space; do all of it again where connectors are switched meanwhile."""
         while True:
             space = self.space
             try:
@@ -152,9 +152,9 @@ class Pipeline:
     async def store(
         self, timings: Timings, collection: str, inputs: Sequence[EmbedInput], outcomes: Sequence[Outcome]
     ) -> None:
-        """Write what was embedded: media first, so that no indexed point ever lacks its own.
+        """Store the embedded items: media first, so that no indexed point ever lacks its own.
 
-        Vectors are written in the space the index holds then, whatever they were embedded in.
+        Vectors are written in the space that the index then holds, whichever they were embedded in.
         """
         created = datetime.now(UTC).isoformat(timespec="milliseconds")
 
@@ -191,16 +191,16 @@ def check_count(count: int, max_items: int, param: str) -> None:
 
 
 def raise_if_all_failed(outcomes: Sequence[Outcome]) -> None:
-    """Raise `BatchFailed` unless at least one item went well."""
+    """Raise `BatchFailed` where every item failed."""
     errors = [ItemError(i, each) for i, each in enumerate(outcomes) if isinstance(each, IsthmusError)]
     if len(errors) == len(outcomes):
         raise BatchFailed(errors)
 
 
 def embeddings_of(outcomes: Sequence[Outcome], field: str) -> list[Embedding]:
-    """Return the embeddings of items that must all go well; `field` is what the request calls them.
+    """Return the embeddings of items none of which may fail; `field` is the request's name for them.
 
-    Raises `BatchFailed` where some did not.
+    Raises `BatchFailed` where some failed.
     """
     errors = [ItemError(i, each) for i, each in enumerate(outcomes) if isinstance(each, IsthmusError)]
     if errors:
@@ -209,7 +209,7 @@ def embeddings_of(outcomes: Sequence[Outcome], field: str) -> list[Embedding]:
 
 
 def used_in(index: Index) -> Used:
-    """Return what tells the media keys that points of any collection name."""
+    """Return a function that selects, of some media keys, those that points of any collection name."""
 
     def used(keys: Set[str]) -> Set[str]:
         found: set[str] = set()
@@ -228,7 +228,7 @@ def used_in(index: Index) -> Used:
 def _point(
     space: UnifiedSpace, item: EmbedInput, media: MediaInput, embedding: Embedding, payload: dict[str, Any]
 ) -> Point:
-    """Return the point of an embedded item, in `space`; `payload` is what is known of it already."""
+    """Return the point of an embedded item, in `space`; `payload` holds its fields known already."""
     vectors = embedding.vectors
     if vectors.connector != space.connector_version:
         vectors = project_again(space, embedding.modality, vectors)

@@ -1,7 +1,7 @@
 """The life cycle of a service process: loading, health, draining.
 
-Holds `Runtime`, which opens everything a service owns, tells whether it can answer, and closes it. What
-answers requests and runs jobs is given the `Pipeline` that it loads.
+Holds `Runtime`, which opens everything a service owns, reports whether it can answer, and closes it. Routes
+and jobs get the `Pipeline` that it loads.
 """
 
 import asyncio
@@ -45,11 +45,11 @@ log = logging.getLogger("isthmus")
 T = TypeVar("T")
 Phase = Literal["loading", "refreshing", "preparing", "ready", "draining", "failed"]
 Prepare: TypeAlias = Callable[["Pipeline"], Awaitable[None]]
-"""What is done with a loaded service before it is ready."""
+"""The work on a loaded service before it is ready."""
 
 
 class Runtime:
-    """The resources of one service process. `load` opens them, `close` lets go of them."""
+    """The resources of one service process. `load` opens them, `close` closes them."""
 
     def __init__(self, settings: Settings, prepare: Prepare | None = None) -> None:
         self.settings = settings
@@ -67,7 +67,7 @@ class Runtime:
 
     @property
     def pipeline(self) -> Pipeline:
-        """The pipeline; while draining too, for what runs. Raises `Unavailable` until it is loaded."""
+        """The pipeline; while draining too, for running requests. Raises `Unavailable` until it is loaded."""
         return self._opened(self._pipeline)
 
     @property
@@ -95,7 +95,7 @@ class Runtime:
         return self._pipeline.engine if self._pipeline is not None and self.phase == "ready" else None
 
     async def load(self) -> None:
-        """Load the bundle, open the index and warm the encoders up; the phase tells how it went."""
+        """Load the bundle, open the index and warm the encoders up; `phase` is then ready or failed."""
         started = time.perf_counter()
         settings = self.settings
         try:
@@ -116,8 +116,8 @@ class Runtime:
                 for encoder in encoders.values():
                     await _on_own_thread(partial(warm_up, encoder))
             if settings.device == "auto" and first == "cpu" and not settings.compiled:
-                lanes = slots_on_cpu(space.encoders.values(), available_cores())
-                copies += [(first, space.encoders)] * (lanes - 1)
+                slots = slots_on_cpu(space.encoders.values(), available_cores())
+                copies += [(first, space.encoders)] * (slots - 1)
             settings.data_dir.mkdir(parents=True, exist_ok=True)
             folder = settings.data_dir / "connectors"
             self._releases = await asyncio.to_thread(ReleaseStore, folder, settings.bundle)
@@ -157,7 +157,7 @@ class Runtime:
         )
 
     def _begin_sweep(self, media: MediaStore, index: VectorIndex) -> OrphanSweep | None:
-        """Begin the search for media that no point names; None where that is not this service's to do."""
+        """Begin the sweep of media that no point names; None where another service may own some."""
         settings = self.settings
         alone = settings.qdrant_url is None and settings.media_url is None
         if settings.sweep_orphans is False or (settings.sweep_orphans is None and not alone):
@@ -170,7 +170,7 @@ class Runtime:
         return sweep
 
     def _plan(self, bundled: UnifiedSpace, index: VectorIndex) -> Start:
-        """Decide what to serve with; what is served is kept."""
+        """Decide what to serve with, and keep that release."""
         current = index.backend.current()
         start = plan_start(self.releases, bundled, self.settings.connectors, current)
         if not start.refresh_first:
@@ -179,7 +179,7 @@ class Runtime:
         return start
 
     async def _refresh(self, start: Start, pending: list[JobRecord]) -> None:
-        """Begin to switch to the connectors wanted, unless a former process had begun to switch to some.
+        """Begin to switch to the connectors wanted, unless a former process has begun a switch.
 
         Waits for the end where nothing can be served before.
         """
@@ -198,16 +198,16 @@ class Runtime:
                 raise Unavailable(f"the index could not be refreshed: {job.failure['message']}")
 
     def check_ready(self) -> None:
-        """Raise `Unavailable` while loading or draining: what comes now is not begun."""
+        """Raise `Unavailable` while loading or draining: new work is not begun."""
         if self.phase != "ready":
             raise Unavailable(f"the service is {self.phase}; try again")
 
     def drain(self) -> None:
-        """Take no new work; what runs may end."""
+        """Take no new work; running work may end."""
         self.phase = "draining"
 
     async def health(self) -> tuple[bool, dict[str, object]]:
-        """Whether the service can answer now, and what each part says."""
+        """Return whether the service can answer now, and the state of each part."""
         if self.phase != "ready" or self._pipeline is None:
             return False, {"status": self.phase, "refresh": self._refresh_report()}
         engine, index = self._pipeline.engine, self._pipeline.index
@@ -231,7 +231,7 @@ class Runtime:
         }
 
     def _refresh_report(self) -> dict[str, object] | None:
-        """How far a refresh is, None where there is none."""
+        """Return a refresh's progress, None where there is none."""
         job = next(iter(unfinished(self._jobs)), None) if self._jobs is not None else None
         if job is None:
             return None
@@ -254,7 +254,7 @@ class Runtime:
         return self.metrics.exposition()
 
     async def close(self) -> None:
-        """Let go of everything, in the order of its use."""
+        """Close everything, in the order of its use."""
         if self._jobs is not None:
             await self._jobs.close()
         if self._sweep is not None:
@@ -272,6 +272,6 @@ class Runtime:
 
 
 async def _on_own_thread(function: Callable[[], T]) -> T:
-    """Run a function on a thread that ends with it, and takes along the helper threads torch gave it."""
+    """Run a function on a thread that ends with it, and with it the helper threads that torch gave it."""
     with ThreadPoolExecutor(1, thread_name_prefix="loading") as thread:
         return await asyncio.get_running_loop().run_in_executor(thread, function)

@@ -14,7 +14,7 @@ MIB = 1024 * 1024
 
 
 class Settings(BaseSettings):
-    """Everything that can be set. Sizes are bytes, times are seconds unless the name says otherwise."""
+    """All settings. Sizes are in bytes, times in seconds unless the name says otherwise."""
 
     model_config = SettingsConfigDict(env_prefix="ISTHMUS_", extra="ignore")
 
@@ -41,8 +41,9 @@ class Settings(BaseSettings):
         "highest",
         pattern="^(highest|high|medium)$",
         description=(
-            "Of float32 matrix products: highest gives the same vector after every start; medium makes large "
-            "CLIP models up to twice as fast on CPUs with bfloat16, and changes vectors in their fourth digit"
+            "Of float32 matrix products. With highest, a vector is the same after every start; medium makes "
+            "large CLIP models up to twice as fast on CPUs with bfloat16, and changes vectors in their "
+            "fourth digit"
         ),
     )
 
@@ -63,13 +64,13 @@ class Settings(BaseSettings):
     )
     media_url: str | None = Field(
         None,
-        description="Where media are kept, as fsspec knows it (s3://bucket/prefix); under data_dir if unset",
+        description="Where media are kept, an fsspec URL (s3://bucket/prefix); under data_dir if unset",
     )
     sweep_orphans: bool | None = Field(
         None,
         description=(
-            "Delete media files that no point of this index names, at the start and every sweep_seconds; "
-            "unset: where index and media are both in data_dir, so that no other service's are among them"
+            "Delete media files that no point of this index names, at the start and every sweep_seconds; if "
+            "unset, only where index and media are both in data_dir, so that none can be another service's"
         ),
     )
     sweep_seconds: float = Field(3600.0, gt=0, description="Time between two such sweeps")
@@ -79,7 +80,7 @@ class Settings(BaseSettings):
         0.5,
         gt=0,
         le=1,
-        description="Share of its time that a refresh works; it rests in between for searches",
+        description="Share of its time that a refresh works; it pauses in between for searches",
     )
 
     max_body_bytes: int = Field(128 * MIB, ge=1, description="Largest request body")
@@ -97,16 +98,16 @@ class Settings(BaseSettings):
     archive_entries: int = Field(100_000, ge=1, description="Most entries of an archive")
     archive_bytes: int = Field(16 * 1024 * MIB, ge=1, description="Most bytes an archive may unpack to")
     archive_ratio: float = Field(
-        100.0, gt=1, description="Most that an archive may unpack to, as a multiple of its size"
+        100.0, gt=1, description="Most bytes an archive may unpack to, as a multiple of its size"
     )
 
     queue_items: int = Field(2048, ge=1, description="Items one encoder may have waiting, then 429")
     queue_bytes: int = Field(512 * MIB, ge=1, description="Bytes one encoder may hold waiting, then 429")
     max_batch: int = Field(32, ge=1, description="Most rows (items, or windows of long audio) in a batch")
     batch_seconds: float = Field(
-        0.25, gt=0, description="Longest batch aimed at, so that small requests get their turn"
+        0.25, gt=0, description="Target for the longest batch, so that small requests get their turn"
     )
-    decode_threads: int = Field(0, ge=0, description="Threads that decode media; 0: one a core")
+    decode_threads: int = Field(0, ge=0, description="Threads that decode media; 0: one per core")
     cache_items: int = Field(20_000, ge=0, description="Vectors kept for content seen before")
     request_timeout: float = Field(60.0, gt=0, description="Deadline of a request that sets none")
     drain_seconds: float = Field(30.0, ge=0, description="Time running requests get when stopping")
@@ -118,7 +119,7 @@ class Settings(BaseSettings):
         return tuple(filter(None, value.split(os.pathsep))) if isinstance(value, str) else value
 
     log_level: Literal["critical", "error", "warning", "info", "debug"] = Field(
-        "info", description="The least that is logged: critical, error, warning, info or debug"
+        "info", description="Least severe level logged: critical, error, warning, info or debug"
     )
 
     @field_validator("log_level", mode="before")

@@ -1,4 +1,4 @@
-"""Where a request's time goes: the seconds each of its items, and the whole of it, spend in each stage."""
+"""The time of a request: seconds in each stage, of each item and of the whole."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -28,7 +28,7 @@ class Timings:
     _index_started: float = 0.0
 
     def add(self, stages: Iterable[Stages]) -> None:
-        """Count items that went through the engine together: each stage lasts as long as its slowest."""
+        """Add items that went through the engine together: each stage lasts as long as its slowest item."""
         for stage in stages:
             self.queue = max(self.queue, stage.queue)
             self.decode = max(self.decode, stage.decode)
@@ -36,7 +36,7 @@ class Timings:
 
     @contextmanager
     def indexing(self) -> Iterator[None]:
-        """Count the time of a block as the index's; of several at once, the time that passes."""
+        """Count the time of a block as the index's; blocks that overlap count once."""
         if not self._indexing:
             self._index_started = time.perf_counter()
         self._indexing += 1
@@ -48,10 +48,10 @@ class Timings:
                 self.index += time.perf_counter() - self._index_started
 
     def seconds(self) -> dict[str, float]:
-        """Seconds in each stage so far."""
+        """Return the seconds in each stage so far."""
         return {"queue": self.queue, "decode": self.decode, "inference": self.inference, "index": self.index}
 
     def milliseconds(self) -> dict[str, float]:
-        """Time in each stage so far, and in all, in milliseconds."""
+        """Return the milliseconds in each stage so far, and in total."""
         stages = {**self.seconds(), "total": time.perf_counter() - self.started}
         return {name: round(seconds * 1000, 3) for name, seconds in stages.items()}

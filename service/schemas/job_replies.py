@@ -6,7 +6,7 @@ from pydantic import BaseModel, JsonValue
 
 
 class JobProgress(BaseModel):
-    """How far a job is: `done` of `total` (null while nobody knows), at `rate` a second."""
+    """A job's progress: `done` of `total` (null while unknown), at `rate` per second."""
 
     done: int
     total: int | None
@@ -57,7 +57,7 @@ class RefreshJobParams(BaseModel):
 
 
 class RefreshJobResult(BaseModel):
-    """The outcome of a refresh: the version it switched from, and the number of points of each fate."""
+    """The outcome of a refresh: the version it switched from, and the number of points by outcome."""
 
     version: str
     former: str
@@ -69,7 +69,7 @@ class RefreshJobResult(BaseModel):
 
 
 class JobReply(BaseModel):
-    """A job. `asked` is what was asked of one that runs and has not come to it yet."""
+    """A job. `asked` is a request (pause, cancel) that a running one has not obeyed yet."""
 
     id: str
     kind: str
@@ -87,7 +87,7 @@ class JobReply(BaseModel):
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing more comes of it by itself."""
+        """True once it does nothing more by itself."""
         return self.state in ("done", "failed", "cancelled")
 
 
