@@ -35,9 +35,9 @@ from service.index.backend import (
     never,
 )
 from service.index.edge.catalogue import Catalogue
-from service.index.edge.folder_lock import own
 from service.index.edge.optimizer import OptimizerSettings, ShardOptimizer
 from service.index.edge.shard import Shard
+from service.index.edge.shard_folder import bytes_on_disk, lock_folder
 from service.index.edge.shard_process import GraphSettings, ShardProcess
 from service.index.payload import UNIFIED
 from service.index.protocol import Layout
@@ -204,7 +204,7 @@ class EdgeBackend:
     def usage(self, name: str) -> Usage:
         """How far the records are indexed."""
         shard = self._shard(name)
-        return Usage(shard.indexed(), shard.optimizing.locked(), _bytes_on_disk(shard.path))
+        return Usage(shard.indexed(), shard.optimizing.locked(), bytes_on_disk(shard.path))
 
     def optimize(self, name: str) -> None:
         """Optimise a generation now, and return when the optimised shard has taken over."""
@@ -266,19 +266,9 @@ class EdgeBackend:
         for path in (self.folder / "shards").glob("*"):
             if path.name not in known:
                 with suppress(TimeoutError):  # the next start will find it too
-                    owned = own(path, LEFTOVER_SECONDS)
+                    lock = lock_folder(path, LEFTOVER_SECONDS)
                     shutil.rmtree(path, ignore_errors=True)
-                    os.close(owned)
-
-
-def _bytes_on_disk(folder: Path) -> int:
-    """What a shard takes that is written meanwhile; files that vanish while counting do not count."""
-    total = 0
-    for place, _, names in os.walk(folder):
-        for name in names:
-            with suppress(FileNotFoundError):
-                total += Path(place, name).stat().st_blocks * 512
-    return total
+                    os.close(lock)
 
 
 def _dumped(where: models.Filter | None) -> dict[str, Any] | None:

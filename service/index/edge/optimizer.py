@@ -19,8 +19,8 @@ from connectors.errors import IsthmusError
 from service.durable import sync_tree
 from service.errors import IndexUnavailable
 from service.index.backend import Generation, never
-from service.index.edge.graph_deletions import HOLED_SHARE
 from service.index.edge.shard import Shard
+from service.index.edge.shard_folder import HOLED_SHARE
 from service.index.edge.shard_process import ShardClosed, ShardProcess
 
 _log = logging.getLogger(__name__)

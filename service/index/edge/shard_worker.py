@@ -20,10 +20,9 @@ import numpy as np
 import qdrant_edge as edge
 
 from service.index.edge.filters import edge_filter
-from service.index.edge.folder_lock import own
-from service.index.edge.graph_deletions import holes
 from service.index.edge.payload import given, stored, unmarked
 from service.index.edge.selectivity import Selectivity
+from service.index.edge.shard_folder import holes, lock_folder
 from service.index.records import Record, pack, unpack
 
 FLUSH_IDLE_SECONDS = 2.0
@@ -59,7 +58,7 @@ class EdgeWorker:
     def __init__(self, config: dict[str, Any]) -> None:
         self.path = Path(config["path"])
         self.hnsw_ef = int(config["hnsw_ef"])
-        own(self.path, LOCK_SECONDS)  # until this process ends
+        lock_folder(self.path, LOCK_SECONDS)  # until this process ends
         self.unified = str(config["unified"])
         self.shard = self._open(config)
         self.selectivity = Selectivity(self.shard)

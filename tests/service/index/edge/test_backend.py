@@ -12,9 +12,9 @@ import pytest
 
 from service.errors import IndexUnavailable
 from service.index.edge.backend import EdgeBackend
-from service.index.edge.folder_lock import own
 from service.index.edge.optimizer import OptimizerSettings
 from service.index.edge.shard import Shard
+from service.index.edge.shard_folder import lock_folder
 from service.index.edge.shard_process import GraphSettings
 from service.index.protocol import Layout, Point
 from service.index.vector_index import VectorIndex
@@ -90,8 +90,8 @@ def test_a_shard_has_one_owner_until_its_process_has_ended(tmp_path: Path) -> No
         index.upsert("birds", many(3))
         [folder] = (tmp_path / "shards").iterdir()
         with pytest.raises(TimeoutError, match=folder.name):
-            own(folder, seconds=0.0)
-    os.close(own(folder, seconds=0.0))
+            lock_folder(folder, seconds=0.0)
+    os.close(lock_folder(folder, seconds=0.0))
 
 
 def test_a_stuck_child_is_ended_and_the_caller_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
