@@ -1,1 +1,1 @@
-"""Child processes, the messages they are sent, and a lock that serves in order."""
+"""Child processes, the typed messages they exchange with the service, and a lock that serves in order."""

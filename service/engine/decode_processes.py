@@ -1,77 +1,83 @@
-"""Decoding in processes of their own, for files whose decoder is Python.
+"""Decoding in child processes, for files whose decoder is written in Python.
 
-Read in a thread, a mesh of text keeps the interpreter for seconds: the event loop and the encoders have it
-back only every half millisecond, and at each of its hundreds of steps an encoder waits for it once. Holds
-`DecodeProcesses`. What kills a decoder kills a child here, and fails the one item.
+Holds `DecodeProcesses`. In a thread, a text mesh would keep the interpreter for seconds: the event loop and
+the encoders would get it back only every half millisecond, and an encoder waits for it at each of its
+hundreds of steps. A file that kills its decoder kills a child, and only that item fails.
 """
 
 import logging
 import signal
 import threading
 import time
-from typing import Any
 
-from connectors.errors import InvalidMedia, MediaError
+from connectors.errors import InvalidMedia, MediaError, MediaTooLarge, UnsupportedMedia
 from connectors.media import Limits
 from connectors.media.source import Source
 from connectors.modality import Media, Modality
-from service.concurrency.child_process import start_child
+from service.concurrency.child_process import ChildProcess
+from service.concurrency.messages import ChildError, pack, unpack_reply
+from service.engine.decode_messages import Decode
 from service.engine.decode_worker import DECODE_SECONDS
 from service.errors import Unavailable
 
 log = logging.getLogger("isthmus.engine")
 
 IDLE_SECONDS = 600.0
-"""A child with nothing to do for so long is ended; it holds some 100 MB, and starting one takes a second."""
+"""A child that has been idle for longer is ended; it takes some 100 MB, and a second to start."""
 ATTEMPTS = 2
 """A child may have been killed for another's memory; killed twice at one file, it was the file."""
+_MEDIA_ERRORS = {each.__name__: each for each in (MediaError, InvalidMedia, MediaTooLarge, UnsupportedMedia)}
 
 
-class _Child:
+class _Decoder(ChildProcess):
     """One process, for one file at a time."""
 
     def __init__(self) -> None:
+        super().__init__("service.engine.decode_worker")
         self.idle_since = 0.0
-        self.process, self._connection = start_child("service.engine.decode_worker")
 
-    def ask(self, request: tuple[Any, ...]) -> Any:
-        """What the child answers. Raises `EOFError` or `OSError` if it has died."""
-        self._connection.send(request)
-        return self._connection.recv()
+    def decode(self, request: Decode) -> Media:
+        """Return the decoded media.
 
-    def end(self) -> int:
-        """End it now, with nobody asking; its exit status."""
-        self._connection.close()
-        self.process.kill()
-        return self.process.wait()
+        Raises `MediaError` as the decoder does, `RuntimeError` for its other errors, and `EOFError` or
+        `OSError` if the process has died.
+        """
+        reply = self.exchange(pack(request))
+        try:
+            return unpack_reply(request, reply).media
+        except ChildError as error:
+            if kind := _MEDIA_ERRORS.get(error.error):
+                raise kind(error.message) from None
+            raise RuntimeError(str(error)) from None
 
 
 class DecodeProcesses:
-    """As many children as are asked at once. Thread-safe; close it when done."""
+    """A child process for each decode at a time. Thread-safe; close it when done."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._idle: list[_Child] = []
-        self._all: set[_Child] = set()
+        self._idle: list[_Decoder] = []
+        self._all: set[_Decoder] = set()
         self._closed = False
 
     @property
     def running(self) -> int:
-        """The number of children there are, idle ones included."""
+        """The number of child processes, idle ones included."""
         with self._lock:
             return len(self._all)
 
     def decode(self, modality: Modality, data: bytes, name: str, limits: Limits) -> Media:
-        """As `connectors.media.decode`, in a child: one for each thread that calls.
+        """Decode as `connectors.media.decode` does, in a child process that no other call uses meanwhile.
 
         Raises what that raises, `InvalidMedia` for a file that takes too long or that children die of,
         `Unavailable` once closed, and `RuntimeError` for what is no file's fault.
         """
+        request = Decode(modality, data, name, limits, DECODE_SECONDS)
         label, status = Source(data, name).label, 0
         for _ in range(ATTEMPTS):
             child = self._take()
             try:
-                answer = child.ask((modality, data, name, limits, DECODE_SECONDS))
+                media = child.decode(request)
             except (EOFError, OSError):
                 status = self._end(child)
                 if self._closed:
@@ -80,29 +86,29 @@ class DecodeProcesses:
                 if status == -signal.SIGALRM:
                     raise InvalidMedia(f"{label} takes more than {DECODE_SECONDS} s to decode") from None
                 continue
+            except (MediaError, RuntimeError):
+                self._give_back(child)
+                raise
             except BaseException:
                 self._end(child)
                 raise
             self._give_back(child)
-            if isinstance(answer, MediaError | RuntimeError):
-                raise answer
-            media: Media = answer
             return media
         if self._closed:
             raise Unavailable("the service is stopping")
         raise InvalidMedia(f"{label} cannot be decoded: its decoder ended with status {status}")
 
     def end_idle(self) -> None:
-        """End the children that have been idle for long."""
+        """End the children that have been idle for longer than `IDLE_SECONDS`."""
         latest = time.monotonic() - IDLE_SECONDS
         with self._lock:
-            tired = [child for child in self._idle if child.idle_since < latest]
-            self._idle = [child for child in self._idle if child not in tired]
-        for child in tired:
+            unused = [child for child in self._idle if child.idle_since < latest]
+            self._idle = [child for child in self._idle if child not in unused]
+        for child in unused:
             self._end(child)
 
     def close(self) -> None:
-        """End every child, whatever it is at: whoever asked it something learns that it has died."""
+        """Kill every child; the calls in progress raise `Unavailable`."""
         with self._lock:
             self._closed = True
             for child in self._all:
@@ -111,8 +117,8 @@ class DecodeProcesses:
         for child in idle:
             self._end(child)
 
-    def _take(self) -> _Child:
-        """A child that is idle and alive, or a new one. Raises `Unavailable` once closed."""
+    def _take(self) -> _Decoder:
+        """Return an idle child that is alive, or a new one. Raises `Unavailable` once closed."""
         while True:
             with self._lock:
                 if self._closed:
@@ -123,14 +129,14 @@ class DecodeProcesses:
             if child.process.poll() is None:
                 return child
             self._end(child)
-        child = _Child()
+        child = _Decoder()
         with self._lock:
             self._all.add(child)
             if self._closed:  # it was not there to be killed
                 child.process.kill()
         return child
 
-    def _give_back(self, child: _Child) -> None:
+    def _give_back(self, child: _Decoder) -> None:
         with self._lock:
             if not self._closed:
                 child.idle_since = time.monotonic()
@@ -138,7 +144,7 @@ class DecodeProcesses:
                 return
         self._end(child)
 
-    def _end(self, child: _Child) -> int:
+    def _end(self, child: _Decoder) -> int:
         with self._lock:
             self._all.discard(child)
         return child.end()

@@ -1,39 +1,42 @@
 """The child that decodes for `DecodeProcesses`: `python -m service.engine.decode_worker DESCRIPTOR`."""
 
 import signal
-import sys
 from contextlib import suppress
-from multiprocessing.connection import Connection
 
-from connectors.errors import MediaError
-from connectors.media import Limits, decode
-from connectors.modality import Media, Modality
+from connectors.media import decode
+from service.concurrency.child_process import parent_channel
+from service.concurrency.messages import Failed, pack
+from service.engine.decode_messages import DECODE_REQUESTS, Decode, Decoded, decoded_message
 
 DECODE_SECONDS = 30
 """A decoder that takes longer is ended by the system, whatever it is at, even if the parent is gone."""
 
 
 def main() -> None:
-    """Answer each request with its media, or what is wrong with them, until the parent is gone."""
-    connection = Connection(int(sys.argv[1]))
+    """Answer each request until the parent is gone."""
+    channel = parent_channel()
     with suppress(EOFError, OSError):
         while True:
-            connection.send(_answer(*connection.recv()))
+            channel.send(_answer(channel.receive()))
 
 
-def _answer(
-    modality: Modality, data: bytes, name: str, limits: Limits, seconds: int
-) -> Media | MediaError | RuntimeError:
-    """The media or the error, which is to keep nothing of what the decoder had in memory."""
-    signal.alarm(seconds)
+def _answer(message: bytearray) -> bytes:
+    """Return the reply to a packed request."""
     try:
-        return decode(modality, data, name=name, limits=limits)
-    except MediaError as error:
-        return type(error)(error.message)
-    except Exception as error:  # the service's fault, not the file's: the parent logs it
-        return RuntimeError(f"{type(error).__name__}: {error}")
+        request = DECODE_REQUESTS.unpack(message)
+        del message  # the request has a copy of the file
+        return pack(_decoded(request))
+    except Exception as error:  # the parent knows whose fault it is
+        return pack(Failed.of(error))
+
+
+def _decoded(request: Decode) -> Decoded:
+    signal.alarm(request.seconds)
+    try:
+        media = decode(request.modality, request.data, name=request.name, limits=request.limits)
     finally:
         signal.alarm(0)
+    return decoded_message(media)
 
 
 if __name__ == "__main__":

@@ -16,11 +16,9 @@ import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from qdrant_client import models
 
 from service.errors import IndexUnavailable
@@ -35,6 +33,20 @@ from service.index.backend import (
     never,
 )
 from service.index.edge.catalogue import Catalogue
+from service.index.edge.messages import (
+    Count,
+    Delete,
+    Facet,
+    Hold,
+    JsonObject,
+    Ping,
+    Retrieve,
+    Scroll,
+    SearchEach,
+    SearchFilter,
+    SetPayload,
+    Upsert,
+)
 from service.index.edge.optimizer import OptimizerSettings, ShardOptimizer
 from service.index.edge.shard import Shard
 from service.index.edge.shard_folder import bytes_on_disk, lock_folder
@@ -45,15 +57,15 @@ from service.index.records import Record
 from service.schemas.fields import FieldType
 
 LEFTOVER_SECONDS = 10.0
-"""How long a start waits for a process of the former one that still uses a shard nobody reads."""
+"""Time to wait, on opening, for a process of the former owner that still uses a shard nobody reads."""
 
 
 class EdgeBackend:
     """`service.index.backend.IndexBackend` over Edge shards under `folder`; owns their processes.
 
-    `storage` holds for new shards at once and for those there are from their next optimisation, which it
-    calls for; None leaves each as it was made.
-    Raises `IndexUnavailable` where another process has the folder open.
+    `storage` applies to new shards at once and to others after their next optimisation, which becomes due;
+    None leaves each as it was made.
+    Raises `IndexUnavailable` if another process has the folder open.
     """
 
     def __init__(
@@ -83,7 +95,7 @@ class EdgeBackend:
         self._optimizer = ShardOptimizer(self._opened, self._spawn, self._replaced, optimizer)
 
     def close(self) -> None:
-        """Let go of files and processes. Idempotent."""
+        """Close the files and end the processes. Idempotent."""
         if self._closed:
             return
         self._closed = True
@@ -100,14 +112,14 @@ class EdgeBackend:
         read = {each.name for each in self._current.values()}
         for shard in self._opened():
             if shard.generation.name in read:
-                shard.call({"ask": "ping"})
+                shard.call(Ping())
 
     def current(self) -> Mapping[str, Generation]:
-        """Every collection and the generation it reads."""
+        """Return every collection and the generation it reads."""
         return self._current
 
     def generations(self, collection: str) -> list[Generation]:
-        """Every generation made for a collection, the oldest first."""
+        """Return every generation made for a collection, the oldest first."""
         with self._lock:
             entries = [each for each in self._catalogue.entries.values() if each.collection == collection]
         return [each.generation for each in sorted(entries, key=lambda each: each.made)]
@@ -117,7 +129,7 @@ class EdgeBackend:
         generation = Generation(generation_name(collection), layout, dict(fields))
         path = self._new_folder()
         process = self._spawn(path, generation, 0)
-        process.call({"ask": "hold", "held": False})
+        process.call(Hold(held=False))
         with self._lock:
             self._catalogue.add(collection, generation, path.name)
             self._shards[generation.name] = Shard(generation, process)
@@ -149,60 +161,57 @@ class EdgeBackend:
 
     def upsert(self, name: str, records: Sequence[Record]) -> None:
         """Write records, replacing those with the same id."""
-        self._shard(name).write({"ask": "upsert"}, records, [each.uuid for each in records])
+        self._shard(name).write(Upsert(records))
 
     def retrieve(self, name: str, uuids: Sequence[str], with_vectors: bool) -> list[Record]:
-        """The records that exist, in any order."""
-        return self._ask(name, {"ask": "retrieve", "uuids": list(uuids), "vectors": with_vectors})[1]
+        """Return the records that exist, in any order."""
+        return list(self._shard(name).call(Retrieve(uuids, with_vectors)).records)
 
     def delete(self, name: str, uuids: Sequence[str]) -> None:
         """Delete records; those that do not exist are passed over."""
-        self._shard(name).write({"ask": "delete", "uuids": list(uuids)}, (), uuids)
+        self._shard(name).write(Delete(uuids))
 
     def set_payload(self, name: str, uuids: Sequence[str], payload: Mapping[str, Any]) -> None:
         """Replace the named top-level fields of records."""
-        head = {"ask": "set_payload", "uuids": list(uuids), "payload": dict(payload)}
-        self._shard(name).write(head, (), uuids)
+        self._shard(name).write(SetPayload(uuids, payload))
 
     def scroll(
         self, name: str, where: models.Filter | None, limit: int, offset: str | None, with_vectors: bool
     ) -> tuple[list[Record], str | None]:
-        """A page of records by ascending id from `offset` on, and the next page's offset."""
-        head = {"ask": "scroll", "limit": limit, "offset": offset, "vectors": with_vectors}
-        following, records = self._ask(name, {**head, "where": _dumped(where)})
-        return records, following
+        """Return a page of records by ascending id from `offset` on, and the next page's offset."""
+        page = self._shard(name).call(Scroll(_dumped(where), limit, offset, with_vectors))
+        return list(page.records), page.following
 
     def query(self, name: str, query: Query, with_vectors: bool, exact: bool) -> list[list[Record]]:
         """Return for each of the query's filters the nearest records by cosine, best first, `score` set."""
-        head = {
-            "ask": "query",
-            "using": UNIFIED,
-            "filters": [_dumped(where) for where in query.filters],
-            "acorn_below": [ACORN_SELECTIVITY if combines(where) else 0.0 for where in query.filters],
-            "limit": query.limit,
-            "offset": query.offset,
-            "threshold": query.threshold,
-            "vectors": with_vectors,
-            "exact": exact,
-        }
-        asked = Record("", {}, {"query": np.asarray(query.vector, dtype=np.float32)})
-        counts, records = self._shard(name).call(head, [asked])
-        left = iter(records)
-        return [list(islice(left, count)) for count in counts]
+        search = SearchEach(
+            using=UNIFIED,
+            vector=query.vector,
+            filters=[
+                SearchFilter(_dumped(where), ACORN_SELECTIVITY if combines(where) else 0.0)
+                for where in query.filters
+            ],
+            limit=query.limit,
+            offset=query.offset,
+            threshold=query.threshold,
+            vectors=with_vectors,
+            exact=exact,
+        )
+        return [list(hits) for hits in self._shard(name).call(search).of_filters]
 
     def count(self, name: str, where: models.Filter | None) -> int:
-        """How many records match, exactly."""
-        return int(self._ask(name, {"ask": "count", "where": _dumped(where)})[0])
+        """Return the exact number of records that match."""
+        return self._shard(name).call(Count(_dumped(where))).count
 
     def facet(
         self, name: str, key: str, where: models.Filter | None, limit: int
     ) -> list[tuple[str | int | bool, int]]:
-        """Values of an indexed field and their counts, most frequent first."""
-        head = {"ask": "facet", "key": key, "limit": limit, "where": _dumped(where)}
-        return [(value, count) for value, count in self._ask(name, head)[0]]
+        """Return the values of an indexed field and their counts, most frequent first."""
+        found = self._shard(name).call(Facet(key, _dumped(where), limit))
+        return [(each.value, each.count) for each in found.values]
 
     def usage(self, name: str) -> Usage:
-        """How far the records are indexed."""
+        """Return how far the records are indexed, and the disk space they take."""
         shard = self._shard(name)
         return Usage(shard.indexed(), shard.optimizing.locked(), bytes_on_disk(shard.path))
 
@@ -215,15 +224,12 @@ class EdgeBackend:
         self._shard(name).unload()
 
     def finish_indexing(self, name: str, given_up: Callable[[], bool] = never) -> bool:
-        """Optimise a generation if enough of it is not indexed; False where that was `given_up`."""
+        """Optimise a generation if enough of it is not indexed; return False if that was `given_up`."""
         return self._optimizer.finish_indexing(self._shard(name), given_up)
 
     def copy(self, name: str, target: Path) -> None:
         """Copy a generation's shard as of one moment; reads and writes go on."""
         self._shard(name).copy(target)
-
-    def _ask(self, name: str, head: dict[str, Any]) -> tuple[Any, list[Record]]:
-        return self._shard(name).call(head)
 
     def _opened(self) -> list[Shard]:
         with self._lock:
@@ -244,7 +250,7 @@ class EdgeBackend:
         return ShardProcess(path or self._new_folder(), generation, self._storage, self._graph, nice=nice)
 
     def _replaced(self, shard: Shard, path: Path) -> None:
-        """A shard's optimised copy is ready in `path`: from now on that is where it is."""
+        """Enter `path`, which holds a shard's optimised copy, as the shard's folder."""
         with self._lock:
             if shard.generation.name not in self._shards:
                 raise IndexUnavailable(f"generation {shard.generation.name} was deleted meanwhile")
@@ -254,10 +260,10 @@ class EdgeBackend:
         return self.folder / "shards" / uuid.uuid4().hex
 
     def _remove_leftovers(self) -> None:
-        """Shards half-made, replaced or dropped when a former process ended.
+        """Delete the shards that a former process was making, replacing or dropping when it ended.
 
-        The catalogue does not know them, or knows them for a collection that is no more or was not yet. A
-        child of that process may still be ending, and writing; it is waited for.
+        They are not in the catalogue, or are entered for a collection that does not exist. A child of that
+        process may still be writing; it is waited for.
         """
         for name, entry in list(self._catalogue.entries.items()):
             if entry.collection not in self._catalogue.reads:
@@ -271,5 +277,5 @@ class EdgeBackend:
                     os.close(lock)
 
 
-def _dumped(where: models.Filter | None) -> dict[str, Any] | None:
+def _dumped(where: models.Filter | None) -> JsonObject | None:
     return None if where is None else where.model_dump(mode="json", by_alias=True, exclude_none=True)

@@ -1,8 +1,8 @@
 """The thread that keeps shards indexed while they are read and written.
 
 A shard with enough unindexed records is copied; the copy is optimised by a process of its own, at low
-priority, catches up with what was written meanwhile and takes the shard's place. Whatever goes wrong costs
-the copy only.
+priority, catches up with what was written meanwhile and takes the shard's place. If anything goes wrong, only
+the copy is lost.
 """
 
 import logging
@@ -19,24 +19,24 @@ from connectors.errors import IsthmusError
 from service.durable import sync_tree
 from service.errors import IndexUnavailable
 from service.index.backend import Generation, never
+from service.index.edge.messages import Info, Optimize
 from service.index.edge.shard import Shard
 from service.index.edge.shard_folder import HOLED_SHARE
 from service.index.edge.shard_process import ShardClosed, ShardProcess
 
 _log = logging.getLogger(__name__)
 
-
 LOOK_SECONDS = 0.2
-"""How often somebody who waits for an optimisation is asked whether it is given up."""
+"""Interval at which a caller that waits for an optimisation is asked if it has given up."""
 
 
 @dataclass(frozen=True)
 class OptimizerSettings:
-    """When a shard is optimised.
+    """Thresholds for optimising a shard.
 
-    At `after` unindexed records, or the share `fraction` of all where that is more, and where more than the
-    share `holed` of a graph was deleted, once it was not written to for `idle_seconds`; at `patience` times
-    as many records in any case. Edge builds no graph anew for a smaller share than `HOLED_SHARE`.
+    It is optimised once nothing was written for `idle_seconds` and `after` records are unindexed (or the
+    share `fraction` of all, if that is more) or more than the share `holed` of a graph was deleted; at
+    `patience` times as many records in any case. Edge rebuilds no graph for less than `HOLED_SHARE`.
     """
 
     after: int = 20_000
@@ -49,10 +49,10 @@ class OptimizerSettings:
 
 
 class Spawn(Protocol):
-    """Makes the process of a shard."""
+    """Function that makes a shard's process."""
 
     def __call__(self, path: Path | None, generation: Generation, nice: int) -> ShardProcess:
-        """The process of the shard in `path`, of an empty one in a new folder where that is None."""
+        """Return the process of the shard in `path`; None makes an empty one in a new folder."""
 
 
 class ShardOptimizer:
@@ -84,14 +84,14 @@ class ShardOptimizer:
         self._thread.join()
 
     def run(self, shard: Shard) -> None:
-        """Optimise a shard now. Raises `IndexUnavailable` or `OSError`, and leaves it as it was."""
+        """Optimise a shard now. Raises `IndexUnavailable` or `OSError`; the shard is then as it was."""
         with self._one:
             self._run(shard, _Latch(never))
 
     def finish_indexing(self, shard: Shard, given_up: Callable[[], bool] = never) -> bool:
-        """Optimise a shard now where enough of it is not indexed, however lately it was written to.
+        """Optimise a shard now if enough of it is not indexed, however lately it was written to.
 
-        False, soon, once `given_up` said so: the shard is as it was. Raises as `run` does.
+        Returns False soon after `given_up` does True; the shard is then as it was. Raises as `run` does.
         """
         latch = _Latch(given_up)
         while not self._one.acquire(timeout=LOOK_SECONDS):
@@ -117,7 +117,7 @@ class ShardOptimizer:
                 shard.copy_and_note(copy.path)
                 self._check_wanted(latch)
                 with latch.killing(copy):
-                    copy.call({"ask": "optimize"}, seconds=None)
+                    copy.call(Optimize(), seconds=None)
                 copy.close()
                 sync_tree(copy.path)
                 self._building = follower = self._spawn(copy.path, shard.generation, 0)
@@ -160,26 +160,26 @@ class ShardOptimizer:
             return True
         if (waiting := shard.unindexed()) < self._settings.after:
             return False
-        points = shard.call({"ask": "info"})[0]["points"]
+        points = shard.call(Info()).points
         enough = max(self._settings.after, self._settings.fraction * points)
-        return bool(waiting >= (enough if idle else enough * self._settings.patience))
+        return waiting >= (enough if idle else enough * self._settings.patience)
 
 
 class _Latch:
-    """Asks whether an optimisation is given up, and goes by the first yes, though it may be taken back."""
+    """Asks `asked` if an optimisation is given up, and remembers the first yes: it may be taken back."""
 
     def __init__(self, asked: Callable[[], bool]) -> None:
         self.given_up = False
         self._asked = asked
 
     def asks(self) -> bool:
-        """Whether it is given up, now or since before."""
+        """Return True if it is given up, or was when last asked."""
         self.given_up = self.given_up or self._asked()
         return self.given_up
 
     @contextmanager
     def killing(self, process: ShardProcess) -> Iterator[None]:
-        """Within it a process, whatever it is at, is killed once it is given up."""
+        """Kill a process, whatever it is doing, if the optimisation is given up within this context."""
         if self._asked is never:
             yield
             return

@@ -1,8 +1,7 @@
 """Copying a shard's folder while it is read and written.
 
-First everything is copied as it stands, then writes are held for the moment it takes to copy again what has
-changed since: a copy as of that moment, for a price in waiting that depends on how much was written
-meanwhile and not on how much there is.
+First everything is copied as it stands; then writes wait while what has changed since is copied again. The
+copy is as of that moment, and the wait depends on how much was written meanwhile, not on the shard's size.
 """
 
 import os
@@ -12,6 +11,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from service.errors import IndexUnavailable
+from service.index.edge.messages import Hold
 from service.index.edge.shard_process import ShardProcess
 
 _CLOCK_SLACK_NS = 2_000_000_000
@@ -21,24 +21,24 @@ _CLOCK_SLACK_NS = 2_000_000_000
 def copy_shard(shard: ShardProcess, target: Path, writes_held: AbstractContextManager[object]) -> None:
     """Copy `shard`'s folder to `target`, a new one. `writes_held` keeps writers out while entered.
 
-    Raises `IndexUnavailable` where the shard's process fails, or ends while its files are to be left alone:
-    another, that a read started, may have changed them meanwhile.
+    Raises `IndexUnavailable` if the shard's process fails, or ends while its files must not change: the
+    next one, started by a read, may have changed them.
     """
     began = time.time_ns() - _CLOCK_SLACK_NS
-    shard.call({"ask": "hold", "held": False})
+    shard.call(Hold(held=False))
     _copy_changed(shard.path, target, since=0)
     with writes_held:
-        holder, _ = shard.call({"ask": "hold", "held": True})
+        holder = shard.call(Hold(held=True))
         try:
             _copy_changed(shard.path, target, since=began)
         finally:
-            released, _ = shard.call({"ask": "hold", "held": False})
+            released = shard.call(Hold(held=False))
         if released != holder:
             raise IndexUnavailable("the index's process ended while its files were copied; copy them again")
 
 
 def _copy_changed(source: Path, target: Path, since: int) -> None:
-    """Make `target` like `source`, taking files unchanged since `since` (ns) as already there."""
+    """Make `target` equal to `source`; files that have not changed since `since` (ns) are there already."""
     kept = {target}
     target.mkdir(parents=True, exist_ok=True)
     for folder, folders, files in os.walk(source):

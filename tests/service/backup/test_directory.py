@@ -11,7 +11,9 @@ from typer.testing import CliRunner
 from connectors.errors import ConfigError, IntegrityError, MissingFiles
 from service.backup.directory import check_backup, restore_backup, write_backup
 from service.commands.store import app
+from service.concurrency.messages import Request
 from service.index.edge.backend import EdgeBackend
+from service.index.edge.messages import Hold
 from service.index.opening import open_index
 from service.index.protocol import Layout, Point
 from service.index.vector_index import VectorIndex
@@ -64,9 +66,9 @@ def test_a_backup_taken_while_others_write_is_whole(tmp_path: Path) -> None:
         assert index.search("birds", points[0].unified, limit=1)[0].point.id == points[0].id
 
 
-@pytest.mark.parametrize("ask", [{"ask": "hold", "held": False}, {"ask": "hold", "held": True}])
+@pytest.mark.parametrize("awaited", [Hold(held=False), Hold(held=True)], ids=["first", "last"])
 def test_a_collection_deleted_while_it_is_copied_is_left_out(
-    ask: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    awaited: Hold, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before anything of it is copied, and when all but the last changes are."""
     media = MediaStore.open(tmp_path / "media")
@@ -77,11 +79,11 @@ def test_a_collection_deleted_while_it_is_copied_is_left_out(
         process = index.backend._shard(index.backend.current()["bees"].name)._process
         asked = process.call
 
-        def overtaken(head: dict[str, Any], *rest: Any) -> object:
-            if head == ask:
+        def overtaken(request: Request[Any], *rest: Any) -> object:
+            if request == awaited:
                 monkeypatch.undo()
                 index.drop("bees")
-            return asked(head, *rest)
+            return asked(request, *rest)
 
         monkeypatch.setattr(process, "call", overtaken)
         write_backup(index.backend, media, tmp_path / "none", tmp_path / "backup")

@@ -8,10 +8,13 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
+from PIL import Image
 
 from connectors.bundle import load_bundle
 from connectors.errors import InvalidMedia, MediaTooLarge
@@ -114,9 +117,27 @@ def test_a_file_that_takes_too_long_is_refused(
     assert len(processes.decode("point_cloud", obj(100), "shape.obj", LIMITS))
 
 
-def test_a_fault_of_a_decoder_is_no_fault_of_the_file(processes: DecodeProcesses) -> None:
+def test_a_fault_of_a_decoder_is_no_fault_of_the_file(
+    processes: DecodeProcesses, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = "import connectors.media as media\nmedia.decode = lambda *_, **__: media.none\n"
+    (tmp_path / "sitecustomize.py").write_text(broken)
+    monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(RuntimeError, match="AttributeError"):
-        processes.decode("point_cloud", obj(100), "shape.obj", None)
+        processes.decode("point_cloud", obj(100), "shape.obj", LIMITS)
+
+
+def test_every_kind_of_media_crosses_as_it_is_decoded(processes: DecodeProcesses) -> None:
+    file = BytesIO()
+    Image.fromarray(np.arange(48, dtype=np.uint8).reshape(4, 4, 3)).save(file, "PNG")
+    image = processes.decode("image", file.getvalue(), "a.png", LIMITS)
+    assert isinstance(image, Image.Image) and image.mode == "RGB"
+    assert image.tobytes() == bytes(range(48))
+    assert processes.decode("text", "grün".encode(), "a.txt", LIMITS) == "grün"
+    file = BytesIO()
+    soundfile.write(file, np.sin(np.arange(9_600) / 20), 48_000, format="WAV")
+    sound = processes.decode("audio", file.getvalue(), "a.wav", LIMITS)
+    np.testing.assert_array_equal(sound, decode("audio", file.getvalue(), name="a.wav"))
 
 
 def test_idle_children_are_ended(processes: DecodeProcesses, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,12 +201,12 @@ def test_the_engine_decodes_large_texts_out_of_process_and_the_rest_here(
         try:
             here = await engine.embed([MediaInput(array.read_bytes(), array.stat().st_size, "a.npy")], 60.0)
             none = engine.preprocessor.processes.running
-            apart = await engine.embed([MediaInput(mesh, len(mesh), "shape.obj")], 60.0)
+            in_child = await engine.embed([MediaInput(mesh, len(mesh), "shape.obj")], 60.0)
             assert (none, engine.preprocessor.processes.running) == (0, 1)
         finally:
             await engine.close()
         assert not engine.preprocessor.processes.running
-        return [*here, *apart]
+        return [*here, *in_child]
 
     found = asyncio.run(run())
     assert all(isinstance(each, Embedding) for each in found), found

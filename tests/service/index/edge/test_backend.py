@@ -1,4 +1,4 @@
-"""What is special to shards in processes of their own: they die, they are killed, they are optimised."""
+"""Shards in processes of their own: they die, they are killed, they are optimised."""
 
 import os
 import signal
@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from service.concurrency.messages import Request
 from service.errors import IndexUnavailable
 from service.index.edge.backend import EdgeBackend
+from service.index.edge.messages import Count, Hold, Ping
 from service.index.edge.optimizer import OptimizerSettings
 from service.index.edge.shard import Shard
 from service.index.edge.shard_folder import lock_folder
@@ -100,7 +102,7 @@ def test_a_stuck_child_is_ended_and_the_caller_told(tmp_path: Path, monkeypatch:
         shard = index.backend._shard(index.backend.current()["birds"].name)
         os.kill(child_of(index), signal.SIGSTOP)
         with pytest.raises(IndexUnavailable, match="did not answer"):
-            shard._process.call({"ask": "ping"}, seconds=0.2)
+            shard._process.call(Ping(), seconds=0.2)
         assert index.count("birds") == 3
 
 
@@ -201,11 +203,11 @@ def test_a_copy_goes_on_with_the_optimised_shard_that_takes_over_meanwhile(
         follower, former = backend._spawn(optimised, shard.generation, 0), shard._process
         asked = former.call
 
-        def overtaken(head: dict[str, Any], *rest: Any) -> object:
-            if head["ask"] == "hold":
+        def overtaken(request: Request[Any], *rest: Any) -> object:
+            if isinstance(request, Hold):
                 monkeypatch.undo()
                 shard.hand_over(follower, lambda: backend._replaced(shard, optimised))
-            return asked(head, *rest)
+            return asked(request, *rest)
 
         index.upsert("birds", many(3, start=3))
         monkeypatch.setattr(former, "call", overtaken)
@@ -213,7 +215,7 @@ def test_a_copy_goes_on_with_the_optimised_shard_that_takes_over_meanwhile(
         assert shard._process is follower
         follower.unload()
         copy = backend._spawn(tmp_path / "copy", shard.generation, 0)
-        assert copy.call({"ask": "count", "where": None})[0] == 6
+        assert copy.call(Count(None)).count == 6
         copy.close()
 
 
@@ -228,11 +230,11 @@ def test_a_copy_whose_shard_was_started_anew_meanwhile_is_refused(
         process = backend._shard(name)._process
         asked = process.call
 
-        def killed_while_held(head: dict[str, Any], *rest: Any) -> object:
-            answer = asked(head, *rest)
-            if head == {"ask": "hold", "held": True}:
+        def killed_while_held(request: Request[Any], *rest: Any) -> object:
+            answer = asked(request, *rest)
+            if request == Hold(held=True):
                 os.kill(child_of(index), signal.SIGKILL)
-                assert asked({"ask": "count", "where": None})[0] == 3
+                assert asked(Count(None)).count == 3
             return answer
 
         monkeypatch.setattr(process, "call", killed_while_held)
@@ -306,7 +308,7 @@ def test_closing_while_optimising_gives_up_at_once(tmp_path: Path) -> None:
         assert len(list((tmp_path / "shards").iterdir())) == 1
 
 
-def test_settling_that_is_given_up_ends_at_once_and_loses_nothing(tmp_path: Path) -> None:
+def test_indexing_that_is_given_up_ends_at_once_and_loses_nothing(tmp_path: Path) -> None:
     """As a refresh does that is cancelled or paused while a million points are indexed."""
     settings = OptimizerSettings(after=1_000, tick_seconds=3_600)
     with VectorIndex(EdgeBackend(tmp_path, optimizer=settings, graph=SLOW), LAYOUT) as index:
