@@ -67,8 +67,9 @@ class ChildProcess:
         ours, theirs = socket.socketpair()
         try:
             with theirs:
+                # -P: not from the working directory, which may have a folder named like a package of ours.
                 self.process = subprocess.Popen(
-                    [sys.executable, "-m", module, str(theirs.fileno())],
+                    [sys.executable, "-P", "-m", module, str(theirs.fileno())],
                     pass_fds=[theirs.fileno()],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
