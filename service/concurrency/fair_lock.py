@@ -1,7 +1,7 @@
-"""A lock that is had in the order it was asked for.
+"""A lock that threads get in the order in which they asked for it.
 
-Python's own goes to whoever comes by first, so a thread that writes in a loop keeps the others out for as
-long as it likes.
+Python's own goes to any thread that asks at the right moment, so one that writes in a loop can keep the
+others out for as long as it likes.
 """
 
 import threading
@@ -10,7 +10,7 @@ from typing import Self
 
 
 class FairLock:
-    """First come, first served. Not reentrant."""
+    """Lock that serves first come, first served. Not reentrant."""
 
     def __init__(self) -> None:
         self._mutex = threading.Lock()

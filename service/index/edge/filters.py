@@ -1,7 +1,7 @@
-"""Checked filters, as JSON, made into Qdrant Edge's own objects.
+"""Conversion of checked filters, as JSON, to Qdrant Edge's own objects.
 
-What comes in is `parse_filter`'s result dumped without its nulls, so its shape is known; what is not known
-raises `KeyError`.
+The JSON is `parse_filter`'s result dumped without its nulls, so its shape is known; anything else raises
+`KeyError`.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from service.index.edge.payload import marked
 
 
 def edge_filter(raw: Mapping[str, Any] | None) -> edge.Filter | None:
-    """A filter's JSON as Edge's object; None for None."""
+    """Return a filter's JSON as Edge's object; None for None."""
     if raw is None:
         return None
     clauses = {

@@ -1,9 +1,9 @@
-"""Payloads in the form Qdrant Edge keeps and matches without loss, and back.
+"""Payloads in a form that Qdrant Edge stores and matches without loss, and back.
 
-qdrant-edge-py 0.9.0 takes a boolean in a match for a number and so never finds one; payloads and matches
-have two marks in their place, in private-use characters that no tokenizer takes for words. And it may
-change a number's last bit; a field with such numbers in it is kept as JSON text beside itself, and given
-back from there.
+qdrant-edge-py 0.9.0 treats a boolean in a match as a number and so never finds one. Payloads and matches have
+one of two marks in its place, made of private-use characters that no tokenizer treats as words. Edge may
+also change the last bit of a float, so a field that contains floats is stored as JSON text too, and read
+from there.
 """
 
 import json
@@ -16,13 +16,13 @@ _EXACT = "exact:"
 
 
 def stored(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """A payload, or some fields of one, as it is kept."""
+    """Return a payload, or some fields of one, as Edge stores it."""
     exact = {_EXACT + key: json.dumps(value) if _has_float(value) else None for key, value in payload.items()}
     return {**{key: marked(value) for key, value in payload.items()}, **exact}
 
 
 def given(kept: Mapping[str, Any]) -> dict[str, Any]:
-    """The payload that `stored` was given."""
+    """Return the payload that `stored` was given."""
     payload = {}
     for key, value in kept.items():
         if not key.startswith(_EXACT):
@@ -32,7 +32,7 @@ def given(kept: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def marked(value: Any) -> Any:
-    """A JSON value with booleans marked, and with strings that begin like a mark set apart from them."""
+    """Return a JSON value with booleans replaced by marks, and strings that begin like a mark escaped."""
     if isinstance(value, bool):
         return TRUE if value else FALSE
     if isinstance(value, str):
@@ -45,7 +45,7 @@ def marked(value: Any) -> Any:
 
 
 def unmarked(value: Any) -> Any:
-    """The JSON value that `marked` was given."""
+    """Return the JSON value that `marked` was given."""
     if isinstance(value, str):
         if not value.startswith(_MARK):
             return value

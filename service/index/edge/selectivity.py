@@ -1,8 +1,8 @@
-"""What share of a shard's points a filter of several conditions lets pass, known before it is searched.
+"""Selectivity: the share of a shard's points that a filter of several conditions passes.
 
-Edge estimates the share as if conditions had nothing to do with each other: of two that exclude each other it
-expects too many points by far, and a search that trusts it misses most of what is there. So filters are tried
-on a sample of the points, and the shares are kept until the shard has changed.
+Edge estimates it as if conditions were independent: for two that exclude each other it expects far too many
+points, and a search that trusts it misses most of what is there. So filters are tried on a sample of the
+points, and the shares are cached until the shard has changed.
 """
 
 import json
@@ -16,15 +16,15 @@ from service.index.edge.filters import edge_filter
 SAMPLE = 1_000
 """Points in the sample: a share of 0.2 is known to 0.013."""
 FEW = 0.02
-"""A share that is believed as it is expected: that conditions go together does not make it large."""
+"""An estimate below this is believed: conditions that depend on each other do not make it large."""
 KEPT = 1_000
-"""Filters whose shares are kept."""
+"""Filters whose shares are cached."""
 CHANGED = 0.1
-"""Share of a shard's points that may be written before the shares are taken anew."""
+"""Share of a shard's points that may be written before the cached shares are dropped."""
 
 
 class Selectivity:
-    """The shares of one shard. To try a filter takes as long as a search; a share that is kept, nothing."""
+    """The shares of one shard. Trying a filter takes as long as a search; a cached share takes nothing."""
 
     def __init__(self, shard: edge.EdgeShard) -> None:
         self._shard = shard
@@ -33,11 +33,11 @@ class Selectivity:
         self._left = 0.0
 
     def changed(self, points: int) -> None:
-        """Say that so many points were written or deleted."""
+        """Count points that were written or deleted."""
         self._left -= points
 
     def share(self, where: Mapping[str, Any]) -> float:
-        """What share of the points a checked filter's JSON lets pass, 0 to 1."""
+        """Return the share of the points that a checked filter's JSON passes, 0 to 1."""
         if self._left <= 0:
             self._begin()
         points = max(1, self._shard.count(edge.CountRequest(exact=False)))
