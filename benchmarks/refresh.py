@@ -32,7 +32,7 @@ from connectors.bundle import bundle_directory, load_bundle, read_manifest
 from connectors.connector import load_connector
 from connectors.space import UnifiedSpace
 from service.engine.embedding import project
-from service.index.edge.backend import EdgeBackend
+from service.index.edge.edge_backend import EdgeBackend
 from service.index.protocol import Point
 from service.index.vector_index import VectorIndex
 from service.releases.startup import layout_of

@@ -6,7 +6,7 @@ import numpy as np
 
 from benchmarks.stores.mixture import DIM, MODALITIES, TOP, Data, modality_of
 from service.index.backend import VectorStorage
-from service.index.edge.backend import EdgeBackend
+from service.index.edge.edge_backend import EdgeBackend
 from service.index.edge.optimizer import OptimizerSettings
 from service.index.opening import open_index
 from service.index.protocol import Layout, Point

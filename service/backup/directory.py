@@ -18,8 +18,8 @@ from connectors.staged_directory import staged_directory
 from service.durable import sync_tree
 from service.errors import IndexUnavailable
 from service.index.backend import Generation, IndexBackend
-from service.index.edge.backend import EdgeBackend
 from service.index.edge.catalogue import Catalogue
+from service.index.edge.edge_backend import EdgeBackend
 from service.media.store import WRITERS, MediaStore
 
 FORMAT = "isthmus.backup/1"

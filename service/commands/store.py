@@ -15,7 +15,7 @@ from service.backup.directory import restore_backup, write_backup
 from service.backup.export import export_collection, import_collection, read_layout
 from service.client import reaching
 from service.errors import IndexUnavailable
-from service.index.edge.backend import EdgeBackend
+from service.index.edge.edge_backend import EdgeBackend
 from service.index.opening import open_configured
 from service.index.protocol import Layout
 from service.index.vector_index import VectorIndex

@@ -5,7 +5,7 @@ from typing import Literal
 
 from connectors.errors import ConfigError
 from service.index.backend import IndexBackend, VectorStorage
-from service.index.edge.backend import EdgeBackend
+from service.index.edge.edge_backend import EdgeBackend
 from service.index.protocol import Layout
 from service.index.qdrant_backend import QdrantBackend
 from service.index.vector_index import VectorIndex

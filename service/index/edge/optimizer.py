@@ -19,9 +19,9 @@ from connectors.errors import IsthmusError
 from service.durable import sync_tree
 from service.errors import IndexUnavailable
 from service.index.backend import Generation, never
-from service.index.edge.messages import Info, Optimize
 from service.index.edge.shard import Shard
 from service.index.edge.shard_folder import HOLED_SHARE
+from service.index.edge.shard_messages import Info, Optimize
 from service.index.edge.shard_process import ShardClosed, ShardProcess
 
 _log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from typing import Any
 
 import qdrant_edge as edge
 
-from service.index.edge.filters import edge_filter
+from service.index.edge.filter_conversion import edge_filter
 
 SAMPLE = 1_000
 """Points in the sample: a share of 0.2 is known to 0.013."""

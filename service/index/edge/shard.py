@@ -17,8 +17,8 @@ from service.concurrency.fair_lock import FairLock
 from service.concurrency.messages import Request
 from service.errors import IndexUnavailable
 from service.index.backend import BATCH, Generation
-from service.index.edge.messages import Change, Declare, Delete, Hold, Info, Retrieve, Upsert
 from service.index.edge.shard_copy import copy_shard
+from service.index.edge.shard_messages import Change, Declare, Delete, Hold, Info, Retrieve, Upsert
 from service.index.edge.shard_process import ShardClosed, ShardProcess
 from service.schemas.fields import FieldType
 

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from service.errors import IndexUnavailable
-from service.index.edge.messages import Hold
+from service.index.edge.shard_messages import Hold
 from service.index.edge.shard_process import ShardProcess
 
 _CLOCK_SLACK_NS = 2_000_000_000

@@ -15,7 +15,7 @@ from service.concurrency.fair_lock import FairLock
 from service.concurrency.messages import ChildError, MessageError, Request, pack, unpack_reply
 from service.errors import IndexUnavailable
 from service.index.backend import SEARCH_EF, Generation, VectorStorage
-from service.index.edge.messages import Open
+from service.index.edge.shard_messages import Open
 from service.index.payload import UNIFIED, native_name
 
 R = TypeVar("R")

@@ -1,7 +1,7 @@
 """The child process that owns one Qdrant Edge shard: `python -m service.index.edge.shard_worker DESCRIPTOR`.
 
 Edge holds the interpreter's lock while it works, so it works here and not in the service's threads. The
-process answers `service.index.edge.messages` one after another; a write is in the write-ahead log, and the
+process answers `service.index.edge.shard_messages` one after another; a write is in the write-ahead log, and the
 log on the disk, before it is answered. The process ends when its channel is closed.
 """
 
@@ -20,8 +20,11 @@ import qdrant_edge as edge
 
 from service.concurrency.child_process import Channel, parent_channel
 from service.concurrency.messages import Done, Failed, pack
-from service.index.edge.filters import edge_filter
-from service.index.edge.messages import (
+from service.index.edge.filter_conversion import edge_filter
+from service.index.edge.payload_encoding import given, stored, unmarked
+from service.index.edge.selectivity import Selectivity
+from service.index.edge.shard_folder import holes, lock_folder
+from service.index.edge.shard_messages import (
     OPEN_REQUESTS,
     SHARD_REQUESTS,
     Count,
@@ -50,9 +53,6 @@ from service.index.edge.messages import (
     ShardRequest,
     Upsert,
 )
-from service.index.edge.payload import given, stored, unmarked
-from service.index.edge.selectivity import Selectivity
-from service.index.edge.shard_folder import holes, lock_folder
 from service.index.records import Record
 
 FLUSH_IDLE_SECONDS = 2.0
@@ -77,7 +77,7 @@ _SCHEMAS = {
     "keyword": edge.PayloadSchemaType.Keyword,
     "integer": edge.PayloadSchemaType.Integer,
     "float": edge.PayloadSchemaType.Float,
-    "bool": edge.PayloadSchemaType.Keyword,  # marked, see `service.index.edge.payload`
+    "bool": edge.PayloadSchemaType.Keyword,  # marked, see `service.index.edge.payload_encoding`
     "datetime": edge.PayloadSchemaType.Datetime,
     "geo": edge.PayloadSchemaType.Geo,
 }

@@ -12,8 +12,8 @@ from connectors.errors import ConfigError, IntegrityError, MissingFiles
 from service.backup.directory import check_backup, restore_backup, write_backup
 from service.commands.store import app
 from service.concurrency.messages import Request
-from service.index.edge.backend import EdgeBackend
-from service.index.edge.messages import Hold
+from service.index.edge.edge_backend import EdgeBackend
+from service.index.edge.shard_messages import Hold
 from service.index.opening import open_index
 from service.index.protocol import Layout, Point
 from service.index.vector_index import VectorIndex

@@ -11,7 +11,7 @@ import pytest
 from connectors.errors import ConfigError, IntegrityError, MissingFiles
 from service.backup.directory import restore_backup
 from service.backup.stream import receive_backup, stream_backup
-from service.index.edge.backend import EdgeBackend
+from service.index.edge.edge_backend import EdgeBackend
 from service.index.opening import open_index
 from service.index.protocol import Layout, Point
 from service.index.vector_index import VectorIndex

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from connectors.errors import ConfigError, MissingFiles
 from service.commands.ingest import app
-from service.index.edge.backend import EdgeBackend
+from service.index.edge.edge_backend import EdgeBackend
 from service.index.protocol import Layout
 from service.index.vector_index import VectorIndex
 from service.media.store import MediaStore

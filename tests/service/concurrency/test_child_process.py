@@ -20,7 +20,7 @@ import sys
 from pathlib import Path
 from connectors.media import Limits
 from service.engine.decode_processes import DecodeProcesses
-from service.index.edge.backend import EdgeBackend
+from service.index.edge.edge_backend import EdgeBackend
 from service.index.protocol import Layout
 
 decoders = DecodeProcesses()

@@ -9,7 +9,7 @@ import pytest
 
 from connectors.errors import ConfigError
 from service.index.backend import VectorStorage
-from service.index.edge.backend import EdgeBackend
+from service.index.edge.edge_backend import EdgeBackend
 from service.index.edge.optimizer import OptimizerSettings
 from service.index.edge.shard_process import GraphSettings
 from service.index.opening import open_index

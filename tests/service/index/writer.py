@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from service.index.edge.backend import EdgeBackend
+from service.index.edge.edge_backend import EdgeBackend
 from service.index.edge.optimizer import OptimizerSettings
 from service.index.edge.shard_process import GraphSettings
 from service.index.protocol import Layout, Point

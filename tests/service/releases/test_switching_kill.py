@@ -15,7 +15,7 @@ from server_process import PATIENCE, ServerProcess
 from tiny_encoders import write_connector
 
 from connectors.bundle import load_bundle
-from service.index.edge.backend import EdgeBackend
+from service.index.edge.edge_backend import EdgeBackend
 from service.index.payload import UNIFIED
 from service.releases.store import ReleaseStore
 

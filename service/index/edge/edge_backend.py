@@ -33,7 +33,10 @@ from service.index.backend import (
     never,
 )
 from service.index.edge.catalogue import Catalogue
-from service.index.edge.messages import (
+from service.index.edge.optimizer import OptimizerSettings, ShardOptimizer
+from service.index.edge.shard import Shard
+from service.index.edge.shard_folder import bytes_on_disk, lock_folder
+from service.index.edge.shard_messages import (
     Count,
     Delete,
     Facet,
@@ -47,9 +50,6 @@ from service.index.edge.messages import (
     SetPayload,
     Upsert,
 )
-from service.index.edge.optimizer import OptimizerSettings, ShardOptimizer
-from service.index.edge.shard import Shard
-from service.index.edge.shard_folder import bytes_on_disk, lock_folder
 from service.index.edge.shard_process import GraphSettings, ShardProcess
 from service.index.payload import UNIFIED
 from service.index.protocol import Layout

@@ -9,7 +9,7 @@ from typing import Any
 
 import qdrant_edge as edge
 
-from service.index.edge.payload import marked
+from service.index.edge.payload_encoding import marked
 
 
 def edge_filter(raw: Mapping[str, Any] | None) -> edge.Filter | None:

@@ -12,11 +12,11 @@ import pytest
 
 from service.concurrency.messages import Request
 from service.errors import IndexUnavailable
-from service.index.edge.backend import EdgeBackend
-from service.index.edge.messages import Count, Hold, Ping
+from service.index.edge.edge_backend import EdgeBackend
 from service.index.edge.optimizer import OptimizerSettings
 from service.index.edge.shard import Shard
 from service.index.edge.shard_folder import lock_folder
+from service.index.edge.shard_messages import Count, Hold, Ping
 from service.index.edge.shard_process import GraphSettings
 from service.index.protocol import Layout, Point
 from service.index.vector_index import VectorIndex
