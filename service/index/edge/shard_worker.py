@@ -1,8 +1,8 @@
 """The child process that owns one Qdrant Edge shard: `python -m service.index.edge.shard_worker DESCRIPTOR`.
 
 Edge holds the interpreter's lock while it works, so it works here and not in the service's threads. The
-process answers `service.index.edge.shard_messages` one after another; a write is in the write-ahead log, and the
-log on the disk, before it is answered. The process ends when its channel is closed.
+process answers `service.index.edge.shard_messages` one after another; a write is in the write-ahead log, and
+the log on the disk, before it is answered. The process ends when its channel is closed.
 """
 
 import ctypes
