@@ -7,11 +7,11 @@ import shlex
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import yaml
+from waiting import until
 
 from service.settings import Settings
 
@@ -178,10 +178,12 @@ def server_of_the_image(tmp_path_factory):
 
 
 def _wait_ready(process, log):
-    deadline = time.monotonic() + 240
-    while "ready after" not in log.read_text():
-        assert process.poll() is None and time.monotonic() < deadline, log.read_text()
-        time.sleep(0.1)
+    until(
+        lambda: "ready after" in log.read_text(),
+        every=0.1,
+        failed=lambda: process.poll() is not None,
+        tell=log.read_text,
+    )
     port = re.search(r"listening on http://\S+:(\d+)", log.read_text()).group(1)
     return f"http://127.0.0.1:{port}"
 

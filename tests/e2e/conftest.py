@@ -6,15 +6,14 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
+from waiting import until
 
 ROOT = Path(__file__).parents[2]
-START_SECONDS = 240
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = [
     "--no-sandbox",
@@ -57,10 +56,12 @@ class Demo:
 
     def wait_ready(self) -> str:
         """Wait until it says it is ready; gives its URL."""
-        deadline = time.monotonic() + START_SECONDS
-        while (said := re.search(r"ready at (http://\S+)", self.log)) is None:
-            assert self.process.poll() is None and time.monotonic() < deadline, self.log
-            time.sleep(0.1)
+        said = until(
+            lambda: re.search(r"ready at (http://\S+)", self.log),
+            every=0.1,
+            failed=lambda: self.process.poll() is not None,
+            tell=lambda: self.log,
+        )
         return said.group(1)
 
     def stop(self) -> int:

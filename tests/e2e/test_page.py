@@ -15,7 +15,7 @@ def upload(item):
     return {"name": item.filename, "mimeType": "application/octet-stream", "buffer": item.data}
 
 
-def settle(page):
+def wait_for_the_results(page):
     """Wait until the results are those of the last search."""
     page.wait_for_selector("#results[aria-busy=false]")
 
@@ -23,14 +23,14 @@ def settle(page):
 def only(page, kind):
     for other in KINDS:
         page.set_checked(f"#targets [value={other}]", other == kind, force=True)
-    settle(page)
+    wait_for_the_results(page)
 
 
 def search(page, text):
     page.fill("#text", text)
     with page.expect_response("**/search"):
         page.click("#search")
-    settle(page)
+    wait_for_the_results(page)
 
 
 def cards(page, kind=None):
@@ -52,7 +52,7 @@ def drop(page, item):
     with page.expect_response("**/search") as reply:
         page.dispatch_event("body", "drop", {"dataTransfer": carried})
     assert not page.is_visible("#veil")
-    settle(page)
+    wait_for_the_results(page)
     return reply.value.json()["hits"]
 
 
@@ -125,8 +125,9 @@ def test_a_shape_is_drawn_and_turns(page):
     )
     assert canvas.evaluate(drawn) > 2000
     before = canvas.evaluate("canvas => canvas.toDataURL()")
-    page.wait_for_timeout(300)
-    assert canvas.evaluate("canvas => canvas.toDataURL()") != before
+    page.wait_for_function(
+        "([canvas, before]) => canvas.toDataURL() !== before", arg=[canvas.element_handle(), before]
+    )
 
 
 def test_more_like_this_searches_by_the_stored_item(page):
@@ -134,7 +135,7 @@ def test_more_like_this_searches_by_the_stored_item(page):
     dog = page.locator("article[data-id='image/dog']")
     with page.expect_response("**/search"):
         dog.get_by_role("button", name="More like a dog").click()
-    settle(page)
+    wait_for_the_results(page)
     assert page.locator(".part .name").inner_text() == "like: a dog with a red collar"
     assert cards(page, "image").first.get_attribute("data-id") == "image/dog"
 
@@ -143,29 +144,29 @@ def test_parts_are_weighted_and_taken_away(page):
     drop(page, GALLERY["image/bell"])
     with page.expect_response("**/search"):
         page.locator("article[data-modality=image] [aria-label^='Add ']").nth(1).click()
-    settle(page)
+    wait_for_the_results(page)
     sliders = page.locator(".part input[type=range]")
     assert sliders.count() == 2
     before = cards(page, "image").first.locator(".cosine").inner_text()
     with page.expect_response("**/search") as reply:
         sliders.nth(1).fill("-0.9")
-    settle(page)
+    wait_for_the_results(page)
     assert reply.value.ok and page.locator(".part output").nth(1).inner_text() == "−0.9"
     assert cards(page, "image").first.locator(".cosine").inner_text() != before
     with page.expect_response("**/search"):
         page.get_by_role("button", name="Remove bell.png").click()
-    settle(page)
+    wait_for_the_results(page)
     assert page.locator(".part").count() == 1
 
 
 def test_what_is_added_is_shown_and_found_from_then_on(page, api):
     page.fill("#text", "a purple hippopotamus on a bicycle")
     page.set_input_files("#files", [{"name": "tone.wav", "mimeType": "audio/wav", "buffer": tone(440)}])
-    settle(page)
+    wait_for_the_results(page)
     with page.expect_response("**/embed"):
         page.click("#store")
     page.wait_for_selector("[data-kind=added]")
-    settle(page)
+    wait_for_the_results(page)
     assert page.inner_text("#summary") == "Added 2 items to the index"
     added = [card.get_attribute("data-id") for card in cards(page).all()]
     try:
@@ -190,7 +191,7 @@ def test_a_file_that_cannot_be_read_is_an_error_in_the_services_words(page):
     assert "fake.png" in page.inner_text("#notice")
     page.console_errors[:] = [each for each in page.console_errors if "Failed to load resource" not in each]
     page.get_by_role("button", name="Remove fake.png").click()
-    settle(page)
+    wait_for_the_results(page)
     assert not page.is_visible("#notice")
 
 
@@ -210,7 +211,7 @@ def test_names_texts_and_metadata_are_shown_and_never_run(page, api):
             page.set_input_files(
                 "#files", [{"name": f"{attack}.png", "mimeType": "image/png", "buffer": picture("teal")}]
             )
-        settle(page)
+        wait_for_the_results(page)
         assert page.locator(f"article[data-id='{points[0]}'] h3").inner_text() == attack
         assert page.evaluate("window.hacked") is None
         assert page.locator("article img[onerror], main script").count() == 0
@@ -219,10 +220,15 @@ def test_names_texts_and_metadata_are_shown_and_never_run(page, api):
             api.delete(f"/points/{point}")
 
 
+def let_it_record(page):
+    """The recording is as long as this takes: long enough to be searched with."""
+    page.wait_for_timeout(700)
+
+
 def test_a_recorded_sound_is_searched_with(page):
     page.click("#record")
     page.wait_for_selector("#record[aria-pressed=true]")
-    page.wait_for_timeout(700)
+    let_it_record(page)
     with page.expect_response("**/search") as reply:
         page.click("#record")
     assert reply.value.ok, reply.value.text()
@@ -234,7 +240,7 @@ def test_the_keyboard_is_enough_to_search(page):
     page.keyboard.type("rain")
     with page.expect_response("**/search"):
         page.keyboard.press("Enter")
-    settle(page)
+    wait_for_the_results(page)
     assert "results" in page.inner_text("#summary")
 
 

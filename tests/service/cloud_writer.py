@@ -58,7 +58,7 @@ class CloudWriter:
         """Write some clouds, delete one or describe one."""
         self.choose([self.delete, self.describe, lambda c: self.put(c, AT_ONCE)])(client)
 
-    def settle(self, found: set[str]) -> None:
+    def reconcile(self, found: set[str]) -> None:
         """Check what is there against what was acknowledged; what was unsure is known now."""
         assert self.there - self.unsure <= found, "an acknowledged point is lost"
         assert found <= self.there | self.unsure, "a deleted point is back"
@@ -86,7 +86,7 @@ def read_all(server: ServerProcess) -> tuple[str, dict[str, dict[str, Any]]]:
 def check(server: ServerProcess, writer: CloudWriter, expected: Expected) -> str:
     """Everything acknowledged is there, in the space that is served; gives its version."""
     active, points = read_all(server)
-    writer.settle(set(points))
+    writer.reconcile(set(points))
     for name, caption in writer.captions.items():
         assert points[name].get("caption") == caption
     expected.check({name: point["vector"] for name, point in points.items()}, active)

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import httpx
-from server_process import PATIENCE, ServerProcess
+from server_process import ServerProcess
+from waiting import PATIENCE
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """What tests of a refresh ask of a server, and the vectors they expect of it."""
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,8 @@ import httpx
 import numpy as np
 import torch
 from media_files import cloud
-from server_process import PATIENCE, ServerProcess
+from server_process import ServerProcess
+from waiting import until
 
 from connectors.bundle import load_bundle
 from connectors.connector import load_connector
@@ -84,10 +84,10 @@ def activate(server: ServerProcess, version: str) -> dict[str, Any]:
 
 def ended(server: ServerProcess, job_id: str) -> dict[str, Any]:
     """Wait until a job has ended; gives it."""
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        job: dict[str, Any] = server.client.get(f"/jobs/{job_id}").json()
-        if job["state"] in ("done", "failed", "cancelled"):
-            return job
-        assert time.monotonic() < deadline, job
-        time.sleep(0.02)
+
+    def job() -> dict[str, Any]:
+        found: dict[str, Any] = server.client.get(f"/jobs/{job_id}").json()
+        return found
+
+    until(lambda: job()["state"] in ("done", "failed", "cancelled"), every=0.02, tell=job)
+    return job()

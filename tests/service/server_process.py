@@ -4,25 +4,15 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
 import httpx
 from reply_check import check_reply
+from waiting import PATIENCE, until
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 240
-"""Seconds after which what must happen on any machine, however slow, is taken not to."""
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 class ServerProcess:
@@ -45,10 +35,7 @@ class ServerProcess:
             stderr=self._log,
             cwd=ROOT,
         )
-        deadline = time.monotonic() + PATIENCE
-        while "listening on " not in self.log() and time.monotonic() < deadline:
-            assert self.process.poll() is None, self.log()
-            time.sleep(0.02)
+        until(lambda: "listening on " in self.log(), failed=self.has_ended, tell=self.log)
         self.url = self.log().split("listening on ")[1].split()[0]
         self.client = httpx.Client(
             base_url=self.url, timeout=PATIENCE, event_hooks={"response": [check_reply]}
@@ -61,10 +48,15 @@ class ServerProcess:
         return host, int(port)
 
     def wait_ready(self) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while self.client.get("/readyz").status_code != 200:
-            assert time.monotonic() < deadline and self.process.poll() is None, self.log()
-            time.sleep(0.02)
+        until(
+            lambda: self.client.get("/readyz").status_code == 200,
+            every=0.02,
+            failed=self.has_ended,
+            tell=self.log,
+        )
+
+    def has_ended(self) -> bool:
+        return self.process.poll() is not None
 
     def log(self) -> str:
         return Path(self._log.name).read_text()

@@ -13,7 +13,8 @@ import pytest
 from cloud_writer import CloudWriter, check
 from killing import killed_under
 from refreshing import Expected
-from server_process import PATIENCE, ServerProcess
+from server_process import ServerProcess
+from waiting import at_a_random_moment, until
 
 FIRST = 200
 NAMES = ("red", "green", "blue")
@@ -56,7 +57,7 @@ class Collections:
         """Write to one of the collections, or delete it."""
         self._choose.choice([self.write, self.write, self.delete])(client, self._choose.choice(NAMES))
 
-    def settle(self, server: ServerProcess) -> None:
+    def reconcile(self, server: ServerProcess) -> None:
         """Check what each collection holds against what was acknowledged; what was unsure is known now."""
         listed = {each["name"] for each in server.client.get("/collections").json()["collections"]}
         for name in NAMES:
@@ -79,12 +80,9 @@ def optimising(server: ServerProcess) -> bool:
     return len(list((server.data_dir / "index/shards").glob("*"))) > 1
 
 
-def wait(until: bool, server: ServerProcess) -> None:
+def wait(wanted: bool, server: ServerProcess) -> None:
     """Wait until the service optimises, or until it does not."""
-    deadline = time.monotonic() + PATIENCE
-    while optimising(server) is not until:
-        assert time.monotonic() < deadline, server.log()
-        time.sleep(0.002)
+    until(lambda: optimising(server) is wanted, every=0.002, tell=server.log)
 
 
 def kill_while_optimising(bundle: Path, folder: Path, rounds: int) -> None:
@@ -102,12 +100,14 @@ def kill_while_optimising(bundle: Path, folder: Path, rounds: int) -> None:
                     began = time.monotonic()
                     wait(False, server)
                     seconds = time.monotonic() - began
-                time.sleep(choose.uniform(0, seconds))
+                at_a_random_moment(choose, 0, seconds)
             check(server, writer, expected)
-        deadline = time.monotonic() + PATIENCE
-        while server.client.get("/collections/default").json()["indexed"] < FIRST // 2:
-            assert time.monotonic() < deadline, server.log()
-            time.sleep(0.05)
+
+        def is_indexed() -> bool:
+            stats: dict[str, int] = server.client.get("/collections/default").json()
+            return stats["indexed"] >= FIRST // 2
+
+        until(is_indexed, every=0.05, tell=server.log)
         check(server, writer, expected)
         wait(False, server)
         assert server.stop() == 0
@@ -123,8 +123,8 @@ def kill_while_deleting(bundle: Path, folder: Path, rounds: int) -> None:
         server.wait_ready()
         for _ in range(rounds):
             with killed_under(server, collections.change):
-                time.sleep(choose.uniform(0.1, 2.0))
-            collections.settle(server)
+                at_a_random_moment(choose, 0.1, 2.0)
+            collections.reconcile(server)
         kept = {name for name in NAMES if collections.there[name]}
         assert len(list((server.data_dir / "index/shards").iterdir())) == len(kept), "a shard is left"
         assert server.stop() == 0

@@ -57,7 +57,7 @@ def test_while_it_loads_nothing_is_begun(app: FastAPI) -> None:
     talk(app, lambda api: assert_unavailable(api, "loading"))
 
 
-def test_while_it_drains_nothing_is_begun_and_nobody_is_told_to_wait_for_room(app: FastAPI) -> None:
+def test_while_it_drains_nothing_is_begun_and_nobody_is_told_that_a_queue_is_full(app: FastAPI) -> None:
     async def work(api: httpx.AsyncClient) -> None:
         runtime: Runtime = app.state.runtime
         await runtime.load()

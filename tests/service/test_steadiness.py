@@ -12,9 +12,10 @@ from pathlib import Path
 import httpx
 import pytest
 from media_files import png, wav
-from server_process import PATIENCE, ServerProcess, StartServer, wait_until
+from server_process import ServerProcess, StartServer
 from tiny_encoders import GATES, Gate
 from vector_tolerance import assert_same_vectors
+from waiting import PATIENCE, until
 
 from service.http.server import serve
 from service.settings import Settings
@@ -106,12 +107,12 @@ def test_past_its_bound_the_queue_turns_requests_away(gated_server: ServerProces
             for count, waiting in ((299, 299), (301, QUEUE_ITEMS), (25, 625), (25, 650), (25, 675)):
                 # An eighth of the places is kept for small requests.
                 served.append(pool.submit(send, gated_server, texts(count, f"many {waiting}")))
-                wait_until(lambda waiting=waiting: admitted(gated_server) == waiting)
+                until(lambda waiting=waiting: admitted(gated_server) == waiting)
             refused = send(gated_server, texts(300, "too many"))
             one_more = send(gated_server, texts(1, "one too many"), **{"x-request-id": "mine"})
             sound = base64.b64encode(wav()).decode()
             heard = pool.submit(send, gated_server, {"items": [{"audio": sound}], "store": False})
-            wait_until(lambda: admitted(gated_server, "clap") == 1)
+            until(lambda: admitted(gated_server, "clap") == 1)
         assert [each.result().status_code for each in served] == [200] * 5
     assert refused.status_code == 429
     assert refused.json()["error"]["type"] == "rate_limit_error"
@@ -128,9 +129,9 @@ def test_a_small_request_passes_a_huge_one(gated_server: ServerProcess, gate: Ga
     with ThreadPoolExecutor(2) as pool, Gate(gate.file.with_name("hold")).closed():
         with gate.closed():
             first = pool.submit(send, gated_server, huge)
-            wait_until(lambda: admitted(gated_server) == 401)
+            until(lambda: admitted(gated_server) == 401)
             second = pool.submit(send, gated_server, texts(1, "small"))
-            wait_until(lambda: admitted(gated_server) == 402)
+            until(lambda: admitted(gated_server) == 402)
         assert second.result().status_code == 200
         assert not first.done()
     assert first.result().status_code == 200
@@ -142,7 +143,7 @@ def test_a_deadline_is_kept_and_its_items_leave_the_queue(gated_server: ServerPr
         late = send(gated_server, texts(500, "late"), **{"x-request-timeout": "0.5"})
         assert late.status_code == 504
         assert late.json()["error"]["code"] == "deadline_exceeded"
-        wait_until(lambda: not admitted(gated_server))
+        until(lambda: not admitted(gated_server))
     assert send(gated_server, texts(1, "next")).status_code == 200
     assert went_through(gated_server) - before <= MAX_BATCH + 1
     wrong = send(gated_server, texts(1, "never"), **{"x-request-timeout": "soon"})
@@ -163,11 +164,11 @@ def test_items_whose_client_is_gone_are_dropped(gated_server: ServerProcess, gat
     with gate.closed():
         with socket.create_connection(gated_server.address) as connection:
             connection.sendall(f"{head}content-type: application/json\r\n\r\n".encode() + body)
-            wait_until(lambda: admitted(gated_server) == 500)
-        wait_until(lambda: not admitted(gated_server))
+            until(lambda: admitted(gated_server) == 500)
+        until(lambda: not admitted(gated_server))
     assert send(gated_server, texts(1, "after")).status_code == 200
     assert went_through(gated_server) - before <= MAX_BATCH + 1
-    wait_until(lambda: 'status="499"' in gated_server.client.get("/metrics").text)
+    until(lambda: 'status="499"' in gated_server.client.get("/metrics").text)
 
 
 def test_a_dead_encoder_thread_is_replaced(gated_server: ServerProcess) -> None:
@@ -182,9 +183,9 @@ def test_stopping_lets_what_runs_end(gated_server: ServerProcess, gate: Gate) ->
     with ThreadPoolExecutor(2) as pool:
         with gate.closed():
             running = pool.submit(send, gated_server, texts(200, "last"))
-            wait_until(lambda: admitted(gated_server) == 200)
+            until(lambda: admitted(gated_server) == 200)
             stopping = pool.submit(gated_server.stop, signal.SIGTERM)
-            wait_until(lambda: not answers(gated_server))
+            until(lambda: not answers(gated_server))
         assert stopping.result() == 0
         assert running.result().status_code == 200
 
@@ -228,7 +229,7 @@ def embed_request(caption: str, size: int) -> bytes:
 
 
 def test_bodies_of_all_requests_together_are_bounded(start_server: StartServer) -> None:
-    """What one client has half sent takes others' room for so long; it and they are served in the end."""
+    """What one client has half sent counts against what others send; it and they are served in the end."""
     server = start_server(ISTHMUS_BODY_BYTES=1_000_000)
     large = embed_request("large", 900_000)
 
@@ -244,14 +245,14 @@ def test_bodies_of_all_requests_together_are_bounded(start_server: StartServer) 
     with socket.create_connection(server.address) as connection:
         connection.settimeout(PATIENCE)
         connection.sendall(large[:800_000])
-        wait_until(lambda: held() > 790_000)
+        until(lambda: held() > 790_000)
         refused = ask(300_000)
         assert refused.status_code == 429 and int(refused.headers["retry-after"]) >= 1
         assert "ISTHMUS_BODY_BYTES" in refused.json()["error"]["message"]
         assert ask(1_000).status_code == 200
         connection.sendall(large[800_000:])
         assert connection.recv(100).startswith(b"HTTP/1.1 200")
-    wait_until(lambda: held() == 0)
+    until(lambda: held() == 0)
     assert ask(300_000).status_code == 200
     assert ask(2_000_000).status_code == 200, "a body alone is bounded by max_body_bytes only"
     assert server.stop() == 0

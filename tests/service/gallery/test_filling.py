@@ -2,12 +2,12 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import httpx
 import pytest
 import tiny_encoders
+from waiting import until
 
 from service.gallery.items import gallery_items
 
@@ -37,10 +37,11 @@ def run_demo(bundle, tmp_path):
         )
         try:
             said = Path(log.name)
-            deadline = time.monotonic() + 120
-            while "ready at " not in said.read_text():
-                assert process.poll() is None and time.monotonic() < deadline, said.read_text()
-                time.sleep(0.05)
+            until(
+                lambda: "ready at " in said.read_text(),
+                failed=lambda: process.poll() is not None,
+                tell=said.read_text,
+            )
             with httpx.Client(base_url=said.read_text().split("ready at ")[1].split()[0]) as client:
                 ask(client)
             process.terminate()
@@ -79,11 +80,8 @@ def test_a_demo_goes_on_when_its_bundle_brings_other_connectors(run_demo, bundle
     versions = []
 
     def ask(client):
-        deadline = time.monotonic() + 120
-        while (report := client.get("/readyz").json())["refresh"] is not None:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        versions.append(report["connector"])
+        until(lambda: client.get("/readyz").json()["refresh"] is None, every=0.05)
+        versions.append(client.get("/readyz").json()["connector"])
         reply = client.post("/search", json={"query": [{"id": "point_cloud/car"}], "limit": 1})
         assert reply.is_success, reply.text
         hits = reply.json()["hits"]

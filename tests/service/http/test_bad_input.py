@@ -4,7 +4,6 @@ import io
 import json
 import socket
 import struct
-import time
 import zlib
 from collections.abc import Iterator
 
@@ -13,7 +12,8 @@ import numpy as np
 import pytest
 import soundfile
 from media_files import cloud, jpeg, ply, png, wav
-from server_process import ServerProcess, wait_until
+from server_process import ServerProcess
+from waiting import PATIENCE, until
 
 MIB = 1024 * 1024
 
@@ -207,11 +207,12 @@ def test_a_client_that_leaves_in_the_midst_of_its_body_is_no_failure_of_the_serv
         return sum(float(line.split()[-1]) for line in told if f'status="{status}"' in line)
 
     gone, failed = counted(499), counted(500)
-    head = f"POST /embed HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\ncontent-type: {content_type}\r\n\r\n"
-    with socket.create_connection(server.address) as connection:
+    lines = ["POST /embed HTTP/1.1", "host: x", "content-length: 1000", f"content-type: {content_type}"]
+    head = "\r\n".join([*lines, "expect: 100-continue", "", ""])
+    with socket.create_connection(server.address, timeout=PATIENCE) as connection:
         connection.sendall(head.encode() + b"--x\r\n")
-        time.sleep(0.1)
-    wait_until(lambda: counted(499) == gone + 1)
+        assert connection.recv(100).startswith(b"HTTP/1.1 100 "), "the body is being read"
+    until(lambda: counted(499) == gone + 1)
     assert counted(500) == failed
 
 

@@ -140,7 +140,7 @@ def test_those_refused_are_told_at_once_and_one_that_leaves_keeps_nobody(
         one = Exchange(shedder, "/embed", ())
         others = [Exchange(shedder, "/embed", ()) for _ in range(2)]
         tasks = [asyncio.create_task(one.shedder(each.scope, receive, each.send)) for each in (one, *others)]
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # all are held now
         tasks.pop(0).cancel()
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         assert done == set(tasks)

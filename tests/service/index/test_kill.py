@@ -17,13 +17,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from waiting import at_a_random_moment, until
 
 from service.index.protocol import StoredPoint
 from service.index.vector_index import VectorIndex
 
 from .writer import open_writers_index, vector_of
-
-PATIENCE = 240
 
 
 class Writer:
@@ -40,12 +39,11 @@ class Writer:
     def lines(self) -> list[str]:
         return [line for line in self._said.read_text().splitlines(keepends=True) if line.endswith("\n")]
 
-    def wait(self, until: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while not until():
-            assert self.process.poll() is None, "the writer ended by itself"
-            assert time.monotonic() < deadline, "what was waited for did not happen"
-            time.sleep(0.003)
+    def wait(self, condition: Callable[[], bool]) -> None:
+        until(condition, every=0.003, failed=self.has_ended, tell=lambda: "the writer ended by itself")
+
+    def has_ended(self) -> bool:
+        return self.process.poll() is not None
 
     def wait_lines(self, more: int) -> None:
         enough = len(self.lines()) + more
@@ -147,7 +145,7 @@ def kill_while_optimising(folder: Path, rounds: int) -> None:
                 writer.wait(lambda writer=writer: not writer.optimising())
                 seconds = time.monotonic() - began
                 continue
-            time.sleep(choose.uniform(0, seconds))
+            at_a_random_moment(choose, 0, seconds)
             if seed % 2 == 0:  # one of the processes only: the service goes on
                 os.kill(choose.choice(writer.children()), signal.SIGKILL)
                 writer.wait_lines(20)

@@ -4,7 +4,6 @@ import json
 import random
 import signal
 import threading
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,8 @@ from typing import Any
 import httpx
 import pytest
 from media_files import jpeg
-from server_process import PATIENCE, ServerProcess
+from server_process import ServerProcess
+from waiting import PATIENCE, at_a_random_moment, until
 
 TEXTS, PICTURES = 120, 12
 
@@ -45,7 +45,8 @@ def ingest_then_delete(server: ServerProcess, rounds: int, choose: random.Random
     job = server.client.post("/jobs/ingest", json=body, headers=key).json()
     acknowledged: set[str] = set()
     for _ in range(rounds):
-        wait_for_progress(server, job["id"], choose.uniform(0.05, 0.4))
+        wait_for_the_beginning(server, job["id"])
+        at_a_random_moment(choose, 0.05, 0.4)  # and if that can be helped not at its end
         acknowledged |= ids_in(server)
         restart(server)
         assert acknowledged <= ids_in(server), "what was there is there after the kill"
@@ -67,7 +68,7 @@ def delete_with_kills(server: ServerProcess, rounds: int, choose: random.Random)
     for _ in range(rounds):
         before, gone = ids_in(server, "image"), list[str]()
         deleting = threading.Thread(target=delete_one_by_one, args=(server.url, sorted(before), gone))
-        kill_during(deleting, server, choose.uniform(0.0, 0.3))
+        kill_during(deleting, server, choose, latest=0.3)
         after = ids_in(server, "image")
         assert not after & set(gone)
         assert len(before - after) <= len(gone) + 1, "only what was asked for is gone"
@@ -75,7 +76,7 @@ def delete_with_kills(server: ServerProcess, rounds: int, choose: random.Random)
         wait_until_files_are(server, TEXTS + len(after))
     for _ in range(rounds):
         deleting = threading.Thread(target=delete_texts, args=(server.url,))
-        kill_during(deleting, server, choose.uniform(0.0, 0.2))
+        kill_during(deleting, server, choose, latest=0.2)
         assert ids_in(server, "image") == after
         wait_until_files_are(server, count(server))
     delete_texts(server.url)
@@ -83,10 +84,12 @@ def delete_with_kills(server: ServerProcess, rounds: int, choose: random.Random)
     wait_until_files_are(server, len(after))
 
 
-def kill_during(requests: threading.Thread, server: ServerProcess, seconds: float) -> None:
-    """Kill the service so long after the requests began, and bring it back."""
+def kill_during(
+    requests: threading.Thread, server: ServerProcess, choose: random.Random, latest: float
+) -> None:
+    """Kill the service at most so long after the requests began, and bring it back."""
     requests.start()
-    time.sleep(seconds)
+    at_a_random_moment(choose, 0.0, latest)
     server.stop(signal.SIGKILL)
     requests.join()
     server.start()
@@ -108,12 +111,8 @@ def delete_texts(url: str) -> None:
         assert httpx.delete(f"{url}/points", params=params, timeout=PATIENCE).is_success
 
 
-def wait_for_progress(server: ServerProcess, job_id: str, seconds: float) -> None:
-    """Let the job run a while, but not to its end if that can be helped."""
-    deadline = time.monotonic() + PATIENCE
-    while server.client.get(f"/jobs/{job_id}").json()["state"] == "queued":
-        assert time.monotonic() < deadline
-    time.sleep(seconds)
+def wait_for_the_beginning(server: ServerProcess, job_id: str) -> None:
+    until(lambda: server.client.get(f"/jobs/{job_id}").json()["state"] != "queued")
 
 
 def restart(server: ServerProcess) -> None:
@@ -138,21 +137,22 @@ def count(server: ServerProcess) -> int:
 
 
 def wait_ended(server: ServerProcess, job_id: str) -> dict[str, Any]:
-    deadline = time.monotonic() + PATIENCE
-    while (job := server.client.get(f"/jobs/{job_id}").json())["state"] in ("queued", "running"):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    assert job["state"] == "done", job
-    result: dict[str, Any] = job
-    return result
+    def job() -> dict[str, Any]:
+        found: dict[str, Any] = server.client.get(f"/jobs/{job_id}").json()
+        return found
+
+    until(lambda: job()["state"] not in ("queued", "running"), every=0.05, tell=job)
+    assert job()["state"] == "done", job()
+    return job()
 
 
 def wait_until_files_are(server: ServerProcess, number: int) -> None:
     """One file a point: those that a kill left without one are collected after the next start."""
-    deadline = time.monotonic() + PATIENCE
-    while len(files := list((server.data_dir / "media/files").rglob("?" * 64))) != number:
-        assert time.monotonic() < deadline, len(files)
-        time.sleep(0.05)
+
+    def files() -> int:
+        return len(list((server.data_dir / "media/files").rglob("?" * 64)))
+
+    until(lambda: files() == number, every=0.05, tell=files)
 
 
 @pytest.mark.timeout(1200)

@@ -9,6 +9,7 @@ from server_process import StartServer
 from tiny_encoders import write_connector
 from typer.testing import CliRunner
 from vector_tolerance import assert_same_vectors_by_id
+from waiting import until
 
 from service.commands.store import app
 
@@ -30,8 +31,7 @@ def test_points_ingested_while_connectors_switch_are_in_one_space(
     version = publish(server, other)
     expected.publish(version, other)
     job = server.client.post("/jobs/ingest", json={"manifest": "clouds.jsonl"}).json()
-    while not server.client.get(f"/jobs/{job['id']}").json()["progress"]["done"]:
-        pass
+    until(lambda: server.client.get(f"/jobs/{job['id']}").json()["progress"]["done"])
     switch = server.client.post(f"/connectors/{version}/activate").json()
     assert ended(server, switch["id"])["state"] == "done"
     job = ended(server, job["id"])

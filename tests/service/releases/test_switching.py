@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 from media_files import cloud
 from refreshing import Expected, activate, ended, publish, put_clouds, upload
-from server_process import PATIENCE, ROOT, ServerProcess
+from server_process import ROOT, ServerProcess
 from tiny_encoders import DIMS, write_bundle, write_connector
 from vector_tolerance import assert_same_vectors, assert_same_vectors_by_id
+from waiting import PATIENCE
 
 from connectors.calibration import Calibration, PairCurve
 

@@ -2,7 +2,6 @@
 
 import random
 import signal
-import time
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +10,9 @@ import torch
 from cloud_writer import CloudWriter, check
 from killing import killed_under
 from refreshing import Expected, ended, publish
-from server_process import PATIENCE, ServerProcess
+from server_process import ServerProcess
 from tiny_encoders import write_connector
+from waiting import at_a_random_moment, until
 
 from connectors.bundle import load_bundle
 from service.index.edge.edge_backend import EdgeBackend
@@ -45,10 +45,7 @@ def check_disk(server: ServerProcess, bundle: Path) -> None:
 
 
 def wait_for_the_switch(server: ServerProcess) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while server.client.get("/readyz").json()["refresh"] is not None:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: server.client.get("/readyz").json()["refresh"] is None, every=0.01)
 
 
 def kill_rounds(bundle: Path, folder: Path, rounds: int) -> None:
@@ -72,7 +69,7 @@ def kill_rounds(bundle: Path, folder: Path, rounds: int) -> None:
             with killed_under(server, writer.change):
                 if choose.random() < 0.4:  # not before the switch, for once
                     wait_for_the_switch(server)
-                time.sleep(choose.uniform(0.0, 2.0))
+                at_a_random_moment(choose, 0.0, 2.0)
             switched.add(check(server, writer, expected))
         for job in server.client.get("/jobs").json()["jobs"]:
             assert ended(server, job["id"])["state"] == "done"

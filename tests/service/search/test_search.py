@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from hits import hit, names
-from server_process import PATIENCE
+from waiting import PATIENCE
 
 from service.index.protocol import Point
 from service.runtime import Runtime

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from media_files import png
 from server_process import StartServer
 from typer.testing import CliRunner
 from vector_tolerance import assert_same_vectors
+from waiting import until
 
 from service.backup.directory import check_backup
 from service.commands.store import app
@@ -64,9 +64,7 @@ def test_orphans_are_gone_after_the_next_start(start_server: StartServer) -> Non
     orphan.write_bytes(b"its point was never written")
     server.start()
     server.wait_ready()
-    deadline = time.monotonic() + 240
-    while orphan.exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
+    until(lambda: not orphan.exists())
     assert files_of(server.data_dir) == [named]
 
 

@@ -3,7 +3,6 @@
 import io
 import json
 import tarfile
-import time
 import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,8 +12,9 @@ from typing import Any
 import httpx
 import pytest
 from media_files import cloud, jpeg, png, wav
-from server_process import PATIENCE, ServerProcess, wait_until
+from server_process import ServerProcess
 from tiny_encoders import GATES, Gate
+from waiting import until
 
 MIB = 1024 * 1024
 
@@ -82,16 +82,18 @@ def zip_of(files: dict[str, bytes]) -> bytes:
 
 
 def wait(
-    api: httpx.Client, reply: httpx.Response, until: Callable[[dict[str, Any]], object]
+    api: httpx.Client, reply: httpx.Response, wanted: Callable[[dict[str, Any]], object]
 ) -> dict[str, Any]:
     """The job that a reply tells of, once it is as wanted."""
     assert reply.is_success, reply.text
     job: dict[str, Any] = reply.json()
-    deadline = time.monotonic() + PATIENCE
-    while not until(job):
-        assert time.monotonic() < deadline and job["state"] != "failed", job
-        time.sleep(0.02)
-        job = api.get(f"/jobs/{job['id']}").json()
+
+    def is_as_wanted() -> object:
+        if not wanted(job):
+            job.update(api.get(f"/jobs/{job['id']}").json())
+        return wanted(job)
+
+    until(is_as_wanted, every=0.02, failed=lambda: job["state"] == "failed", tell=lambda: job)
     return job
 
 
@@ -167,7 +169,7 @@ def test_an_archive_goes_in(kind: str, server: ServerProcess) -> None:
     found = points(api, f"from-{kind}")
     assert set(found) == {"a/photo.jpg", "b.wav"}
     assert found["b.wav"]["metadata"] == {"album": "a"}
-    wait_until(lambda: not list((server.data_dir / "ingest").iterdir()))
+    until(lambda: not list((server.data_dir / "ingest").iterdir()))
 
 
 def test_a_manifest_says_ids_metadata_and_collections(server: ServerProcess, root: Path) -> None:
@@ -242,7 +244,7 @@ def test_a_job_is_paused_and_goes_on_where_it_was(server: ServerProcess, gate: G
         reply = api.post("/jobs/ingest", json={"folder": "texts", "collection": "paused"})
         job = wait(api, reply, lambda job: job["state"] == "running" and job["progress"]["total"])
         assert job["progress"] == {**job["progress"], "done": 0, "total": 150}
-        wait_until(lambda: admitted(api))
+        until(lambda: admitted(api))
         assert api.post(f"/jobs/{job['id']}/pause").json()["asked"] == "pause"
     job = wait(api, reply, lambda job: job["state"] == "paused")
     assert 0 < job["progress"]["done"] <= len(points(api, "paused")) < 150
@@ -265,28 +267,28 @@ def test_a_cancelled_job_leaves_nothing_but_its_points(server: ServerProcess, ga
             for data in archives
         ]
         running = wait(api, replies[0], lambda job: job["progress"]["total"])
-        wait_until(lambda: admitted(api))
+        until(lambda: admitted(api))
         for reply in reversed(replies):
             assert api.post(f"/jobs/{reply.json()['id']}/cancel").is_success
     states = [wait(api, reply, ended)["state"] for reply in replies]
     assert states == ["cancelled", "cancelled"]
     assert 0 < len(points(api, "half")) < 150
-    wait_until(lambda: set(inputs.iterdir()) <= before)
+    until(lambda: set(inputs.iterdir()) <= before)
     assert api.post(f"/jobs/{running['id']}/resume").status_code == 409
 
 
-def test_a_job_leaves_room_for_others(server: ServerProcess, gate: Gate) -> None:
+def test_a_job_leaves_most_of_the_queue_to_others(server: ServerProcess, gate: Gate) -> None:
     """While texts wait and the job has all its batches in the queue, a sound is let in, and next in turn."""
     api = server.client
     with ThreadPoolExecutor(1) as thread:
         with gate.closed():
             reply = api.post("/jobs/ingest", json={"folder": "texts", "collection": "behind"})
             wait(api, reply, lambda job: job["progress"]["total"])
-            wait_until(lambda: admitted(api) > 0)
-            assert admitted(api) <= 100, "a job takes a few batches' room in the queue, not all there is"
+            until(lambda: admitted(api) > 0)
+            assert admitted(api) <= 100, "a job has a few batches in the queue, not all it could hold"
             sound = {"files": ("s.wav", wav(880))}
             asked = thread.submit(api.post, "/embed", files=sound, data={"store": "false"})
-            wait_until(lambda: admitted(api, "clap") == 1)
+            until(lambda: admitted(api, "clap") == 1)
             assert api.get("/points", params={"collection": "again"}).status_code == 200
         assert asked.result().status_code == 200
     wait(api, reply, ended)
