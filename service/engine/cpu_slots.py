@@ -64,6 +64,11 @@ class CpuSlots:
         self._turns: deque[_Turn] = deque()
         self._whole_runs = False
 
+    @property
+    def waiting(self) -> int:
+        """How many wait for a slot now."""
+        return len(self._turns)
+
     def run(
         self, function: Callable[[SlotGrant], T], waiting: Callable[[], int], *, small: bool = False
     ) -> T:

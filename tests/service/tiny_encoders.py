@@ -1,8 +1,8 @@
 """Encoders of random weights, small enough for tests, served by the real code; as a program, the real server.
 
-They fail on purpose: a text that says `#fail` fails its batch, `#die` kills the encoder's thread, `#memory`
-does not fit beside others, and `#slow` takes a fifth of a second. And they wait on purpose, for a `Gate`: an
-encoder whose gate is closed embeds nothing, and a batch with `#hold` in it waits for the gate of that name.
+They fail on purpose: a text that says `#fail` fails its batch, `#die` kills the encoder's thread, and
+`#memory` does not fit beside others. And they wait on purpose, for a `Gate`: an encoder whose gate is closed
+embeds nothing, and a batch with `#hold` in it waits for the gate of that name.
 """
 
 import hashlib
@@ -32,8 +32,7 @@ TOWERS: dict[str, tuple[Modality, ...]] = {
     "ulip": ("point_cloud",),
 }
 FEATURES = 192
-FAULTS = {"#fail": 1.0, "#die": 2.0, "#memory": 3.0, "#slow": 4.0, "#hold": 5.0}
-SLOW_SECONDS = 0.2
+FAULTS = {"#fail": 1.0, "#die": 2.0, "#memory": 3.0, "#hold": 4.0}
 ROW_SECONDS = float(os.environ.get("TINY_ROW_SECONDS", "0"))
 GATES = "TINY_GATES"
 """The variable that names the folder of the gates."""
@@ -65,6 +64,11 @@ def pass_gate(name: str) -> None:
     """Wait until the gate of this name is open."""
     while GATES in os.environ and Path(os.environ[GATES], name).exists():
         time.sleep(0.002)
+
+
+def compute_slowly(rows: int) -> None:
+    """Take as long as a large encoder would."""
+    time.sleep(ROW_SECONDS * rows)
 
 
 class TinyEncoder(TowerEncoder):
@@ -101,7 +105,7 @@ class TinyEncoder(TowerEncoder):
             raise SystemExit
         if FAULTS["#memory"] in faults and len(rows) > 1:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
-        time.sleep(ROW_SECONDS * len(rows) + SLOW_SECONDS * (FAULTS["#slow"] in faults))
+        compute_slowly(len(rows))
         out: Tensor = self.towers[modality](rows[:, :FEATURES])
         return out
 

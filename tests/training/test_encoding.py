@@ -5,6 +5,7 @@ import threading
 import pytest
 import torch
 from tiny_encoder import TinyEncoder
+from waiting import until
 
 from connectors.errors import InvalidMedia
 from training.encoding import AHEAD, encoded_batches
@@ -52,13 +53,14 @@ def test_the_next_batch_is_decoded_while_one_is_in_the_network():
 
 
 def test_decoded_items_do_not_pile_up():
-    encoder = Watched()
-    batches = encoded_batches(encoder, "text", BATCHES, workers=2)
+    """What is to be decoded is taken while a batch is asked for; all that was taken is decoded in the end."""
+    encoder, taken = Watched(), list[list[Example]]()
+    batches = encoded_batches(encoder, "text", (taken.append(each) or each for each in BATCHES), workers=2)
     next(batches)
-    with encoder.changed:
-        encoder.changed.wait(0.2)
-
-    assert encoder.decoded <= 2 * (1 + AHEAD)
+    assert taken == BATCHES[: 1 + AHEAD]
+    readable = 2 * (1 + AHEAD) - 1  # text 3 is among them
+    until(lambda: encoder.decoded >= readable)
+    assert encoder.decoded == readable
     batches.close()
 
 

@@ -1,4 +1,4 @@
-"""A full queue turns requests away whole, says when to come back, and leaves the other queues alone."""
+"""A full queue refuses requests whole, says when to come back, and leaves the other queues alone."""
 
 import pytest
 
@@ -50,7 +50,7 @@ def test_a_request_is_taken_whole_or_not_at_all() -> None:
     assert admission.queues["clap"].items == 0
 
 
-def test_an_empty_lane_takes_any_request() -> None:
+def test_an_empty_queue_takes_any_request() -> None:
     Admission(max_items=4, max_bytes=10).enter([("clip", 100)] * 9, FOREVER)
 
 
@@ -60,11 +60,11 @@ def test_the_largest_request_leaves_places_for_small_ones() -> None:
     with pytest.raises(Overloaded):
         admission.enter([("clip", 1)] * (SMALL + 1), FOREVER)
     assert not admission.full(FOREVER)
-    rooms = [admission.enter([("clip", 1)] * SMALL, FOREVER) for _ in range(8)]
+    reservations = [admission.enter([("clip", 1)] * SMALL, FOREVER) for _ in range(8)]
     assert admission.full(FOREVER)
     with pytest.raises(Overloaded):
         admission.enter([("clip", 1)], FOREVER)
-    with rooms[0]:
+    with reservations[0]:
         pass
     admission.enter([("clip", 1)], FOREVER)
 
@@ -72,14 +72,14 @@ def test_the_largest_request_leaves_places_for_small_ones() -> None:
 def test_the_largest_request_is_let_in_beside_a_trickle_of_small_ones() -> None:
     clock = Clock()
     admission = Admission(max_items=2048, max_bytes=100_000, clock=clock)
-    rooms = [admission.enter([("clip", 1)], FOREVER) for _ in range(2048)]
+    reservations = [admission.enter([("clip", 1)], FOREVER) for _ in range(2048)]
     clock.now += 2.0
-    for reservation in rooms[:200]:
+    for reservation in reservations[:200]:
         reservation.leave(0, done=True)
     with pytest.raises(Overloaded) as refusal:
         admission.enter([("clip", 1)] * 2048, FOREVER)
     assert refusal.value.retry_after == 9  # until 825 of 1,848 are done, a hundred a second
-    for reservation in rooms[200:1025]:
+    for reservation in reservations[200:1025]:
         reservation.leave(0, done=True)
     admission.enter([("clip", 1)] * 2048, FOREVER)
 
@@ -90,7 +90,7 @@ def test_queues_do_not_fill_each_other() -> None:
     admission.enter([("clap", 1)] * 4, FOREVER)
 
 
-def test_what_left_makes_room() -> None:
+def test_what_left_is_reserved_no_longer() -> None:
     admission = Admission(max_items=1, max_bytes=1000)
     reservation = admission.enter([("clip", 1)], FOREVER)
     reservation.leave(0, done=True)
@@ -122,9 +122,9 @@ def test_one_slow_file_does_not_refuse_those_that_come_later() -> None:
     admission = Admission(max_items=100, max_bytes=1000, clock=clock)
     alone = admission.enter([("ulip", 1)], FOREVER)
     embed(alone, clock, range(1), 1, each=4.0)
-    rooms = [admission.enter([("ulip", 1)], seconds_left=60.0) for _ in range(32)]
+    reservations = [admission.enter([("ulip", 1)], seconds_left=60.0) for _ in range(32)]
     clock.now += 4.0
-    rooms[0].leave(0, done=True)
+    reservations[0].leave(0, done=True)
     with pytest.raises(Overloaded):  # two in a row tell more
         admission.enter([("ulip", 1)], seconds_left=60.0)
 

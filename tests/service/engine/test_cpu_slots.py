@@ -1,12 +1,12 @@
 """Who computes on which cores: one batch on all of them, or several on a slot each."""
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 import pytest
 import torch
+from waiting import until
 
 from service.engine.compute import ComputeThread
 from service.engine.cpu_slots import ALL_CORES, SLOT_ITEMS, CpuSlots, Slot, SlotGrant
@@ -64,12 +64,10 @@ def ending() -> Iterator[Callable[[Batch], Batch]]:
         yield begun
 
 
-def wait_for_turns(slots: CpuSlots, number: int) -> None:
-    """Until so many wait for a slot."""
-    latest = time.monotonic() + PROMPT
-    while len(slots._turns) < number:
-        assert time.monotonic() < latest
-        time.sleep(0.001)
+def waits(slots: CpuSlots, batch: Batch, number: int = 1) -> bool:
+    """Whether a batch waits for a slot, so many with it, rather than run."""
+    until(lambda: slots.waiting == number or batch.runs(0))
+    return not batch.runs(0)
 
 
 def test_a_small_batch_has_all_cores_and_others_wait(slots: CpuSlots) -> None:
@@ -78,13 +76,13 @@ def test_a_small_batch_has_all_cores_and_others_wait(slots: CpuSlots) -> None:
         assert first.runs()
         assert (first.slot, first.among, first.cores) == (ALL_CORES, 1, 2)
         second = begun(Batch(slots, waiting=1, small=True))
-        assert not second.runs(0.05)
+        assert waits(slots, second)
         first.end()
         assert second.runs()
         assert second.slot != ALL_CORES
 
 
-def test_where_enough_waits_there_is_a_batch_on_every_lane(slots: CpuSlots) -> None:
+def test_where_enough_waits_there_is_a_batch_on_every_slot(slots: CpuSlots) -> None:
     with ending() as begun:
         one = begun(Batch(slots, waiting=ENOUGH))
         assert one.runs()
@@ -94,7 +92,7 @@ def test_where_enough_waits_there_is_a_batch_on_every_lane(slots: CpuSlots) -> N
         assert (one.among, one.cores, two.among, two.cores) == (2, 1, 1, 1)
         assert not one.alone and not two.alone
         three = begun(Batch(slots, waiting=ENOUGH))
-        assert not three.runs(0.05)
+        assert waits(slots, three)
         two.end()
         assert three.runs()
         assert three.slot == two.slot
@@ -114,7 +112,7 @@ def test_slots_are_had_in_the_order_they_were_asked_for(slots: CpuSlots) -> None
         later = []
         for _ in range(4):
             later.append(begun(Batch(slots, waiting=ENOUGH)))
-            wait_for_turns(slots, len(later))
+            assert waits(slots, later[-1], len(later))
         first.end()
         for batch in later:
             assert batch.runs()
@@ -128,14 +126,14 @@ def test_a_batch_behind_which_another_waits_is_not_alone(slots: CpuSlots) -> Non
         later = []
         for _ in range(2):
             later.append(begun(Batch(slots, waiting=1)))
-            wait_for_turns(slots, len(later))
+            assert waits(slots, later[-1], len(later))
         first.end()
         assert later[0].runs() and not later[0].alone
         later[0].end()
         assert later[1].runs() and later[1].alone
 
 
-def test_a_batch_that_fails_gives_its_place_back(slots: CpuSlots) -> None:
+def test_a_batch_that_fails_gives_its_slot_back(slots: CpuSlots) -> None:
     def fail_future(grant: SlotGrant) -> None:
         raise ValueError("this batch fails on purpose")
 
@@ -145,7 +143,7 @@ def test_a_batch_that_fails_gives_its_place_back(slots: CpuSlots) -> None:
     assert slots.run(lambda grant: grant, lambda: 1) == SlotGrant(ALL_CORES, 1, alone=True)
 
 
-def test_without_a_whole_every_batch_has_a_lane() -> None:
+def test_without_a_whole_every_batch_has_a_slot() -> None:
     before = torch.get_num_threads()
     one = CpuSlots([ComputeThread(2)])
     try:

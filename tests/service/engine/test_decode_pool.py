@@ -1,4 +1,4 @@
-"""The decode pool runs what somebody waits for, lets go of the rest, and ends though a decoder hangs."""
+"""The decode pool runs what somebody waits for, forgets what nobody does, and ends though a decoder hangs."""
 
 import asyncio
 import gc
@@ -6,10 +6,12 @@ import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import Any
 
 import pytest
+from waiting import SkippingClock, async_until
 
-from service.engine.decode_pool import DecodePool
+from service.engine.decode_pool import STUCK_SECONDS, DecodePool
 from service.errors import Unavailable
 
 
@@ -33,7 +35,7 @@ def test_what_is_cancelled_lets_go_of_its_media_though_every_thread_is_busy(gate
         kept = weakref.ref(media)
         waiting = asyncio.create_task(pool.run("another", lambda media=media: None))
         del media
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # both are in the queue now
         waiting.cancel()
         with suppress(asyncio.CancelledError):
             await waiting
@@ -63,7 +65,7 @@ def test_it_closes_though_a_decoder_hangs_and_nobody_waits_for_ever(
         hanging = asyncio.create_task(pool.run("one", hang))
         await asyncio.to_thread(begun.wait)
         waiting = asyncio.create_task(pool.run("another", begun.is_set))
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # it is in the queue now
         closing = threading.Thread(target=pool.close, daemon=True)
         closing.start()
         async with asyncio.timeout(60):
@@ -71,8 +73,7 @@ def test_it_closes_though_a_decoder_hangs_and_nobody_waits_for_ever(
                 await waiting
             with pytest.raises(Unavailable):
                 await pool.run("late", begun.is_set)
-            while closing.is_alive():
-                await asyncio.sleep(0.01)
+            await async_until(lambda: not closing.is_alive())
         gate.set()
         await hanging
 
@@ -80,21 +81,25 @@ def test_it_closes_though_a_decoder_hangs_and_nobody_waits_for_ever(
 
 
 def test_threads_that_all_hang_are_told_of(gate: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.engine.decode_pool.STUCK_SECONDS", 0.05)
+    clock, begun = SkippingClock(), threading.Semaphore(0)
+    monkeypatch.setattr("service.engine.decode_pool.time", clock)
+
+    def hang() -> None:
+        begun.release()
+        gate.wait()
 
     async def run() -> None:
         pool = DecodePool(2)
-        hanging = [asyncio.create_task(pool.run("one", gate.wait))]
-        await asyncio.sleep(0.2)
-        assert pool.answers(), "one is idle"
-        hanging.append(asyncio.create_task(pool.run("two", gate.wait)))
-        async with asyncio.timeout(60):
-            while pool.answers():
-                await asyncio.sleep(0.01)
-            gate.set()
-            await asyncio.gather(*hanging)
-            while not pool.answers():
-                await asyncio.sleep(0.01)
+        hanging = []
+        for flow in ("one", "two"):
+            hanging.append(asyncio.create_task(pool.run(flow, hang)))
+            await asyncio.to_thread(begun.acquire)
+            assert pool.answers(), f"{flow} has only begun"
+            clock.skip(STUCK_SECONDS)
+            assert pool.answers() is (flow == "one"), "of two threads one is idle, of one none"
+        gate.set()
+        await asyncio.gather(*hanging)
+        await async_until(pool.answers)
         await asyncio.to_thread(pool.close)
 
     asyncio.run(run())
@@ -102,20 +107,21 @@ def test_threads_that_all_hang_are_told_of(gate: threading.Event, monkeypatch: p
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_thread_that_died_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    tell = DecodePool._tell
+    """It dies where nothing is caught: as it hands its result to the event loop."""
+    dead: list[threading.Thread] = []
 
-    def die(*_: object) -> None:
+    def die(*_: Any) -> None:
+        dead.append(threading.current_thread())
         raise SystemExit
 
     async def run() -> None:
         pool = DecodePool(1)
-        monkeypatch.setattr(DecodePool, "_tell", die)
-        lost = asyncio.create_task(pool.run("one", object))
+        with monkeypatch.context() as patch:
+            patch.setattr(asyncio.get_running_loop(), "call_soon_threadsafe", die)
+            lost = asyncio.create_task(pool.run("one", object))
+            await async_until(lambda: dead and not dead[0].is_alive())
+        pool.revive()
         async with asyncio.timeout(60):
-            while pool._threads[0].is_alive():
-                await asyncio.sleep(0.01)
-            monkeypatch.setattr(DecodePool, "_tell", staticmethod(tell))
-            pool.revive()
             assert (await pool.run("two", lambda: 2)).value == 2
         lost.cancel()
         await asyncio.to_thread(pool.close)

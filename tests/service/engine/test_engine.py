@@ -11,6 +11,7 @@ import pytest
 from media_files import cloud, jpeg, png, wav
 from tiny_encoders import GATES, Gate, write_connector
 from vector_tolerance import assert_same_vectors
+from waiting import async_until
 
 from connectors.bundle import load_bundle
 from connectors.connector import load_connector
@@ -38,9 +39,15 @@ def clip_gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Gate:
     return Gate(tmp_path / "clip")
 
 
-async def until(condition: Callable[[], object]) -> None:
-    while not condition():
-        await asyncio.sleep(0.001)
+def admitted(engine: Engine, queue: str = "clip") -> int:
+    """Items that a queue has let in."""
+    return engine.admission.queues[queue].items if queue in engine.admission.queues else 0
+
+
+def to_be_shown(engine: Engine) -> int:
+    """Items that are to be drawn, or are being drawn."""
+    queues = engine.preprocessor.display.queues
+    return queues["display"].items if queues else 0
 
 
 def with_engine(space: UnifiedSpace, work: Callable[[Engine], Awaitable[T]], **settings: object) -> T:
@@ -87,9 +94,9 @@ def test_identical_content_is_embedded_once(space: UnifiedSpace) -> None:
     async def work(engine: Engine) -> tuple[list[Embedding | IsthmusError], int, Embedding | IsthmusError]:
         image = jpeg(3)
         together = await engine.embed([file(image) for _ in range(20)] + [file(jpeg(4))], 60.0)
-        lane = engine.admission.queues["clip"]
-        assert lane.encoder.done <= 2 < lane.leaving.done, "copies leave, and never came to the encoder"
-        assert not lane.encoding
+        queue = engine.admission.queues["clip"]
+        assert queue.encoder.done <= 2 < queue.leaving.done, "copies leave, and never came to the encoder"
+        assert not queue.encoding
         (again,) = await engine.embed([file(image)], 60.0)
         return together, len(engine.cache), again
 
@@ -125,12 +132,16 @@ def test_another_connector_projects_what_was_seen_before_without_an_encoder(
         assert {each.vectors.connector for each in embedded} == {second.connector_version}
 
 
-def test_one_waiter_leaving_does_not_take_the_others_result(space: UnifiedSpace) -> None:
+def test_one_waiter_leaving_does_not_take_the_others_result(space: UnifiedSpace, clip_gate: Gate) -> None:
     async def work(engine: Engine) -> list[Embedding | IsthmusError]:
-        leaving = asyncio.create_task(engine.embed([text("#slow shared")], 60.0))
-        staying = asyncio.create_task(engine.embed([text("#slow shared")], 60.0))
-        await asyncio.sleep(0.05)
-        leaving.cancel()
+        with clip_gate.closed():
+            leaving = asyncio.create_task(engine.embed([text("shared")], 60.0))
+            staying = asyncio.create_task(engine.embed([text("shared")], 60.0))
+            await async_until(lambda: admitted(engine) == 2 and any(engine.workers["clip"].running))
+            assert engine.workers["clip"].running == (1,) and not engine.workers["clip"].depth, "it is shared"
+            leaving.cancel()
+            await asyncio.gather(leaving, return_exceptions=True)
+            assert admitted(engine) == 1
         return await staying
 
     (result,) = with_engine(space, work)
@@ -141,7 +152,7 @@ def test_cancelled_items_leave_every_queue(space: UnifiedSpace, clip_gate: Gate)
     async def work(engine: Engine) -> tuple[int, int]:
         with clip_gate.closed():
             many = asyncio.create_task(engine.embed([text(f"text {i}") for i in range(500)], 60.0))
-            await until(lambda: engine.workers["clip"].depth)
+            await async_until(lambda: engine.workers["clip"].depth)
             many.cancel()
             await asyncio.gather(many, return_exceptions=True)
             held = engine.admission.queues["clip"].items, engine.workers["clip"].depth
@@ -151,7 +162,7 @@ def test_cancelled_items_leave_every_queue(space: UnifiedSpace, clip_gate: Gate)
     assert with_engine(space, work, max_batch=1) == (0, 0)
 
 
-def test_items_cancelled_before_their_first_step_give_their_room_back(space: UnifiedSpace) -> None:
+def test_items_cancelled_before_their_first_step_give_their_reservation_back(space: UnifiedSpace) -> None:
     async def work(engine: Engine) -> int:
         many = asyncio.create_task(engine.embed([text(f"text {i}") for i in range(8)], 60.0))
         await asyncio.sleep(0)  # it has made a task of each item, and none has run yet
@@ -203,14 +214,12 @@ def test_too_much_at_once_is_refused(space: UnifiedSpace, clip_gate: Gate) -> No
     async def work(engine: Engine) -> None:
         with clip_gate.closed():
             first = asyncio.create_task(engine.embed([text(f"text {i}") for i in range(4)], 60.0))
-            await until(
-                lambda: "clip" in engine.admission.queues and engine.admission.queues["clip"].items == 4
-            )
+            await async_until(lambda: admitted(engine) == 4)
             with pytest.raises(Overloaded):
                 await engine.embed([text(f"more {i}") for i in range(4)], 60.0)
             # Another encoder's queue is its own.
             other = asyncio.create_task(engine.embed([file(wav())], 60.0))
-            await until(lambda: engine.workers["clap"].depth or any(engine.workers["clap"].running))
+            await async_until(lambda: engine.workers["clap"].depth or any(engine.workers["clap"].running))
         await first
         assert isinstance((await other)[0], Embedding)
 
@@ -240,19 +249,14 @@ def test_what_is_shown_has_bounds_and_one_turn_beside_each_request(space: Unifie
             all_embedded.set()
 
         tasks = [asyncio.create_task(shown(number)) for number in range(20)]
-        await until(
-            lambda: (
-                engine.preprocessor.display.queues
-                and engine.preprocessor.display.queues["display"].items == 20
-            )
-        )
+        await async_until(lambda: to_be_shown(engine) == 20)
         with pytest.raises(Overloaded):
             await engine.draw("image", png, "more.png", lambda image: None, 10, 60.0)
         tasks.append(asyncio.create_task(embedded()))
-        await asyncio.sleep(0)
+        await async_until(lambda: admitted(engine) == 1)
         gate.set()
         await asyncio.gather(*tasks)
-        assert not engine.preprocessor.display.queues["display"].items
+        assert not to_be_shown(engine)
         return ended
 
     ended = with_engine(space, work, queue_items=20, decode_threads=1)
@@ -271,11 +275,11 @@ def test_what_nobody_waits_to_be_shown_leaves_its_queue(space: UnifiedSpace) -> 
             )
             for i in range(5)
         ]
-        await asyncio.sleep(0.05)
+        await async_until(lambda: to_be_shown(engine) == 5)
         for task in tasks[1:]:
             task.cancel()
         await asyncio.gather(*tasks[1:], return_exceptions=True)
-        held = engine.preprocessor.display.queues["display"].items
+        held = to_be_shown(engine)
         gate.set()
         await tasks[0]
         assert drawn == [0]
@@ -298,13 +302,13 @@ def test_a_supervisor_whose_duty_fails_goes_on_and_lets_the_engine_close(
 
         monkeypatch.setattr(engine.workers["clap"], "revive", fail)
         monkeypatch.setattr(engine.workers["ulip"], "revive", lambda: revived.append("ulip"))
-        await until(lambda: len(tried) > 2 and len(revived) > 2)
+        await async_until(lambda: len(tried) > 2 and len(revived) > 2)
         assert isinstance((await engine.embed([text("rain")], 60.0))[0], Embedding)
 
     with_engine(space, work)
 
 
-def test_a_text_seen_before_needs_no_room(space: UnifiedSpace) -> None:
+def test_a_text_seen_before_needs_no_reservation(space: UnifiedSpace) -> None:
     async def work(engine: Engine) -> list[Embedding | IsthmusError]:
         await engine.embed([text("rain")], 60.0)
         with engine.admission.enter([("clip", 1)] * 4, 60.0):

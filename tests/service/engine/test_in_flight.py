@@ -28,13 +28,13 @@ class Jobs:
 async def turn() -> None:
     """Let every task that can go on do so."""
     for _ in range(5):
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # a step each: none of these tasks needs more than five
 
 
 def test_those_who_come_while_it_is_under_way_share_it() -> None:
     async def run() -> None:
-        flights, jobs = InFlightRequests(VectorCache(10)), Jobs()
-        waiting = [asyncio.create_task(flights.join(KEY, jobs.start)) for _ in range(3)]
+        in_flight, jobs = InFlightRequests(VectorCache(10)), Jobs()
+        waiting = [asyncio.create_task(in_flight.join(KEY, jobs.start)) for _ in range(3)]
         await turn()
         [job] = jobs.started
         job.set_result(ENCODED)
@@ -43,14 +43,14 @@ def test_those_who_come_while_it_is_under_way_share_it() -> None:
     asyncio.run(run())
 
 
-def test_who_comes_just_after_it_landed_is_given_what_was_kept() -> None:
+def test_who_comes_just_after_it_was_done_is_given_what_was_kept() -> None:
     async def run() -> None:
-        flights, jobs = InFlightRequests(VectorCache(10)), Jobs()
-        first = asyncio.create_task(flights.join(KEY, jobs.start))
+        in_flight, jobs = InFlightRequests(VectorCache(10)), Jobs()
+        first = asyncio.create_task(in_flight.join(KEY, jobs.start))
         await turn()
         jobs.started[0].set_result(ENCODED)
         await first
-        late = await flights.join(KEY, jobs.start)
+        late = await in_flight.join(KEY, jobs.start)
         assert late.vectors is ENCODED.vectors
         assert len(jobs.started) == 1
 
@@ -59,8 +59,8 @@ def test_who_comes_just_after_it_landed_is_given_what_was_kept() -> None:
 
 def test_a_job_is_cancelled_when_the_last_who_waits_leaves() -> None:
     async def run() -> None:
-        flights, jobs = InFlightRequests(VectorCache(10)), Jobs()
-        leaving, staying = (asyncio.create_task(flights.join(KEY, jobs.start)) for _ in range(2))
+        in_flight, jobs = InFlightRequests(VectorCache(10)), Jobs()
+        leaving, staying = (asyncio.create_task(in_flight.join(KEY, jobs.start)) for _ in range(2))
         await turn()
         leaving.cancel()
         await turn()

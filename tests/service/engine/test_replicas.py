@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from tiny_encoders import GATES, Gate
+from waiting import SkippingClock, async_until
 
 from connectors.bundle import load_bundle, load_encoders
 from connectors.errors import IsthmusError
@@ -16,7 +17,7 @@ from connectors.packed_linear import pack
 from service.engine.compute import shares
 from service.engine.cpu_slots import ALL_CORES, SlotGrant
 from service.engine.embedding import Embedding
-from service.engine.engine import Engine
+from service.engine.engine import FRESH_SECONDS, Engine
 from service.engine.media_input import MediaInput
 from service.engine.replicas import devices_meant, is_small, slots_on_cpu
 from service.errors import EncoderFailed
@@ -24,6 +25,7 @@ from service.metrics import Metrics
 from service.settings import Settings
 
 T = TypeVar("T")
+PROBE_SECONDS = 60.0
 
 
 @pytest.fixture
@@ -48,16 +50,11 @@ def text(value: str) -> MediaInput:
     return MediaInput.text(value, "text")
 
 
-async def until(condition: Callable[[], object]) -> None:
-    while not condition():
-        await asyncio.sleep(0.001)
-
-
 def test_one_copy_embeds_while_the_other_is_busy(tiny_bundle: Path, gates: Path) -> None:
     async def work(engine: Engine) -> Embedding | IsthmusError:
         with Gate(gates / "hold").closed():
             held = asyncio.create_task(engine.embed([text("#hold")], 60.0))
-            await until(lambda: any(engine.workers["clip"].running))
+            await async_until(lambda: any(engine.workers["clip"].running))
             (other,) = await engine.embed([text("passes by")], 60.0)
             assert not held.done()
         assert isinstance((await held)[0], Embedding)
@@ -132,7 +129,7 @@ def test_of_two_copies_one_may_die_and_is_replaced(tiny_bundle: Path, gates: Pat
     async def work(engine: Engine) -> int:
         with Gate(gates / "hold").closed():
             held = asyncio.create_task(engine.embed([text("#hold")], 60.0))
-            await until(lambda: any(engine.workers["clip"].running))
+            await async_until(lambda: any(engine.workers["clip"].running))
             (died,) = await engine.embed([text("#die")], 60.0)
             assert isinstance(died, EncoderFailed)
             assert isinstance((await engine.embed([text("after")], 60.0))[0], Embedding)
@@ -143,18 +140,21 @@ def test_of_two_copies_one_may_die_and_is_replaced(tiny_bundle: Path, gates: Pat
 
 
 def test_a_copy_that_hangs_is_seen(tiny_bundle: Path, gates: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.engine.engine.FRESH_SECONDS", 0.0)
+    clock = SkippingClock()
+    monkeypatch.setattr("service.engine.worker.time", clock)
 
-    async def work(engine: Engine) -> bool:
+    async def work(engine: Engine) -> None:
         with Gate(gates / "hold").closed():
             held = asyncio.create_task(engine.embed([text("#hold")], 60.0))
-            await until(lambda: any(engine.workers["clip"].running))
-            await asyncio.sleep(0.1)
-            ready = (await engine.ready())["clip"]
+            await async_until(lambda: any(engine.workers["clip"].running))
+            clock.skip(FRESH_SECONDS)
+            assert (await engine.ready())["clip"], "the other copy answers, and this one is not late yet"
+            clock.skip(PROBE_SECONDS)
+            assert not (await engine.ready())["clip"]
         await held
-        return ready
+        assert (await engine.ready())["clip"]
 
-    assert not with_two_copies(tiny_bundle, work, probe_seconds=0.05)
+    with_two_copies(tiny_bundle, work, probe_seconds=PROBE_SECONDS)
 
 
 def test_a_setting_names_one_device_or_several() -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import time
 import weakref
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from tiny_encoders import TinyEncoder
+from waiting import SkippingClock, async_until, until
 
 from connectors.encoder import Encoder, Prepared
 from service.engine.compute import ComputeThread
@@ -43,13 +43,13 @@ class Recorder:
         return self._encode(batch)
 
 
-def worker_of(recorder: Recorder, compute: ComputeThread) -> EncoderWorker:
+def worker_of(recorder: Recorder, slots: CpuSlots) -> EncoderWorker:
     return EncoderWorker(
         "tiny",
         recorder,
-        [OnCpu([TinyEncoder("clip")], CpuSlots([compute]), small=True)],
+        [OnCpu([TinyEncoder("clip")], slots, small=True)],
         max_rows=8,
-        batch_seconds=PROMPT,
+        batch_seconds=100 * PROMPT,
         observe=lambda encoder, modality, items, seconds: None,
     )
 
@@ -63,12 +63,12 @@ async def embed_behind_one(recorder: Recorder, worker: EncoderWorker, items: Seq
     await asyncio.gather(first, *together)
 
 
-def with_compute(work: Callable[[ComputeThread], Awaitable[None]]) -> None:
-    compute = ComputeThread(1)
+def with_a_slot(work: Callable[[CpuSlots], Awaitable[None]]) -> None:
+    slots = CpuSlots([ComputeThread(1)])
     try:
-        asyncio.run(work(compute))
+        asyncio.run(work(slots))
     finally:
-        compute.close()
+        slots.close()
 
 
 @pytest.mark.parametrize("reason", [MemoryError, ValueError])
@@ -87,77 +87,90 @@ def test_a_failed_batch_is_run_again_without_what_it_had_computed(reason: type[E
         assert not alive, "the failed batch still holds its memory"
         return vectors(batch)
 
-    async def work(compute: ComputeThread) -> None:
+    async def work(slots: CpuSlots) -> None:
         recorder = Recorder(encode)
-        worker = worker_of(recorder, compute)
+        worker = worker_of(recorder, slots)
         await embed_behind_one(recorder, worker, [ITEM] * 2)
         assert recorder.batches == [1, 2, 1, 1]
         worker.close()
 
-    with_compute(work)
+    with_a_slot(work)
 
 
-def test_what_comes_while_another_encoder_computes_goes_into_one_batch() -> None:
-    async def work(compute: ComputeThread) -> None:
+def test_what_comes_while_another_encoder_computes_goes_into_one_batch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = SkippingClock()
+    monkeypatch.setattr("service.engine.worker.time", clock)
+
+    async def work(slots: CpuSlots) -> None:
         other, recorder = Recorder(), Recorder()
         recorder.gate.set()
-        busy, worker = worker_of(other, compute), worker_of(recorder, compute)
+        busy, worker = worker_of(other, slots), worker_of(recorder, slots)
         before = busy.submit("flow", ITEM)
         await asyncio.to_thread(other.begun.wait, PROMPT)
         together = [worker.submit("flow", ITEM)]
-        entered = time.perf_counter()
-        await asyncio.sleep(0.1)  # a worker that takes its batch too early has taken it now
+        await async_until(lambda: slots.waiting)  # a worker that takes its batch too early has taken it now
         together += [worker.submit("flow", ITEM) for _ in range(3)]
-        free = time.perf_counter()
+        clock.skip(100)
         other.gate.set()
         first, *_ = await asyncio.gather(*together)
         await before
         assert recorder.batches == [4]
-        assert first.waited >= free - entered, "the other encoder's time is no part of this one's batch"
+        assert first.waited >= 100, "the other encoder's time is no part of this one's batch"
         busy.close()
         worker.close()
 
-    with_compute(work)
+    with_a_slot(work)
 
 
 def test_a_batch_is_filled_by_rows_whatever_the_number_of_items() -> None:
     long = Prepared("text", torch.zeros(4, 1), 3)
 
-    async def work(compute: ComputeThread) -> None:
+    async def work(slots: CpuSlots) -> None:
         recorder = Recorder()
-        worker = worker_of(recorder, compute)
+        worker = worker_of(recorder, slots)
         await embed_behind_one(recorder, worker, [long] * 3)
         assert recorder.batches == [1, 2, 1], "8 rows fit: two items of 4"
         worker.close()
 
-    with_compute(work)
+    with_a_slot(work)
+
+
+async def the_way_to_a_client_and_back(name: int) -> None:
+    """To each another: a worker that waits for nobody has begun when the nearest client is back."""
+    await asyncio.sleep(0.003 * (1 + name))
 
 
 def test_clients_who_come_back_at_once_end_up_in_one_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch takes until everybody else waits, and half a minute by the clock; the next may be waited for as
+    long. So those just answered are seen to come back, and are back in time, however slow they are.
+    """
+    clock, clients, enough = SkippingClock(), 4, 20
+    monkeypatch.setattr("service.engine.worker.time", clock)
     monkeypatch.setattr("service.engine.arrival_prediction.WINDOW", PROMPT)
-    clients, rounds = 4, 16
 
-    def encode(batch: Sequence[Prepared]) -> Result:
-        time.sleep(0.1)
-        return vectors(batch)
+    async def work(slots: CpuSlots) -> None:
+        def encode(batch: Sequence[Prepared]) -> Result:
+            until(lambda: worker.depth + len(batch) == clients or len(recorder.batches) >= enough, PROMPT)
+            clock.skip(PROMPT / 2)
+            return vectors(batch)
 
-    async def work(compute: ComputeThread) -> None:
         recorder = Recorder(encode)
-        worker = worker_of(recorder, compute)
+        worker = worker_of(recorder, slots)
 
         async def client(name: int) -> None:
-            for _ in range(rounds):
+            while len(recorder.batches) < enough:
                 await worker.submit(name, ITEM)
-                await asyncio.sleep(0.003)  # the way to a client and back
+                await the_way_to_a_client_and_back(name)
 
         async with asyncio.TaskGroup() as group:
             group.create_task(client(0))
             await asyncio.to_thread(recorder.begun.wait, PROMPT)
             for name in range(1, clients):
                 group.create_task(client(name))
-            await asyncio.sleep(0)
             recorder.gate.set()
-        assert recorder.batches[10:].count(clients) > rounds / 4, recorder.batches
+        assert set(recorder.batches[10:]) == {clients}, recorder.batches
         worker.close()
 
-    with_compute(work)
+    with_a_slot(work)

@@ -1,11 +1,16 @@
-"""An ingest job waits for room, blames only the items at fault, and goes on where it was stopped."""
+"""An ingest job waits for a full queue, blames only the items at fault, and goes on where it was stopped."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import pytest
+from tiny_encoders import GATES, Gate
+from waiting import async_until
 
+from service.engine.admission import Reservation
+from service.errors import Overloaded
+from service.ingest.job import AHEAD
 from service.ingest.submission import IngestRequest, submit
 from service.jobs.record import JobRecord
 from service.runtime import Runtime
@@ -44,28 +49,36 @@ def run(settings: Settings, work: Callable[[Runtime], Awaitable[JobRecord]]) -> 
     return asyncio.run(scenario())
 
 
-async def submit_texts(runtime: Runtime, key: str | None) -> JobRecord:
+async def submit_texts(runtime: Runtime, key: str | None = None) -> JobRecord:
     request = IngestRequest("folder", "texts", ".")
     return await submit(runtime.jobs, runtime.inputs, runtime.settings, request, key)
 
 
-def test_a_full_queue_delays_a_job_and_an_item_fails_alone(settings: Settings) -> None:
+def test_a_full_queue_delays_a_job_and_an_item_fails_alone(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def ingest(runtime: Runtime) -> JobRecord:
         admission = runtime.pipeline.engine.admission
         reservation = admission.enter([("clip", 1)] * settings.queue_items, 3600.0)
-        record = await submit(
-            runtime.jobs, runtime.inputs, runtime.settings, IngestRequest("folder", "texts", "."), None
-        )
-        while runtime.jobs.get(record.id).total is None:
-            await asyncio.sleep(0.01)
-        await asyncio.sleep(0.2)
-        assert runtime.jobs.get(record.id).done == 0
+        enter, refused, held = admission.enter, [0], list[int]()
+
+        def watched(items: Sequence[tuple[str, int]], seconds_left: float) -> Reservation:
+            try:
+                entered = enter(items, seconds_left)
+            except Overloaded:
+                refused[0] += 1
+                raise
+            held.append(admission.queues["clip"].items)
+            return entered
+
+        monkeypatch.setattr(admission, "enter", watched)
+        record = await submit_texts(runtime)
+        await async_until(lambda: refused[0] > AHEAD)  # each batch it has under way, and one of them again
+        assert not held and runtime.jobs.get(record.id).done == 0
         for index in range(settings.queue_items):
             reservation.leave(index, done=False)
-        while not runtime.jobs.get(record.id).has_ended:
-            await asyncio.sleep(0.001)
-            assert admission.queues["clip"].items <= settings.queue_items // 2, "requests find room"
-        record = runtime.jobs.get(record.id)
+        record = await runtime.jobs.ended(record.id)
+        assert max(held) <= settings.queue_items // 2, "the other half is for requests"
         assert runtime.pipeline.index.count("texts") == ITEMS - 2
         assert len(list(runtime.pipeline.media)) == ITEMS - 2
         return record
@@ -75,24 +88,32 @@ def test_a_full_queue_delays_a_job_and_an_item_fails_alone(settings: Settings) -
     assert [fault.item for fault in record.faults] == ["040.txt", "041.txt"]
 
 
-def test_a_job_goes_on_after_a_stop_without_counting_twice(settings: Settings) -> None:
+def test_a_job_goes_on_after_a_stop_without_counting_twice(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is stopped while its last text waits in the encoder, and so never near its end."""
+    monkeypatch.setattr("service.ingest.job.REPORT_SECONDS", 0.0)
+    monkeypatch.setenv(GATES, str(tmp_path))
+    gate = Gate(tmp_path / "hold")
+    (settings.ingest_roots[0] / f"{ITEMS - 1:03}.txt").write_text("the last #hold")
+
     async def begin(runtime: Runtime) -> JobRecord:
-        record = await submit(
-            runtime.jobs, runtime.inputs, runtime.settings, IngestRequest("folder", "texts", "."), "key"
-        )
-        while runtime.jobs.get(record.id).done == 0:
-            await asyncio.sleep(0.001)
-        return record
+        with gate.closed():
+            record = await submit_texts(runtime, "key")
+            await async_until(lambda: runtime.jobs.get(record.id).done)
+            stopping = asyncio.create_task(runtime.jobs.close())
+            await asyncio.sleep(0)  # it has told the job to stop, and waits for it
+        await stopping
+        return runtime.jobs.get(record.id)
 
     async def end(runtime: Runtime) -> JobRecord:
-        again = await submit(
-            runtime.jobs, runtime.inputs, runtime.settings, IngestRequest("folder", "texts", "."), "key"
-        )
+        again = await submit_texts(runtime, "key")
         record = await runtime.jobs.ended(again.id)
         assert runtime.pipeline.index.count("texts") == ITEMS - 2
         return record
 
     begun = run(settings, begin)
+    assert begun.state == "queued" and 0 < begun.done < ITEMS
     ended = run(settings, end)
     assert ended.id == begun.id
     assert ended.done == ended.total == ITEMS
