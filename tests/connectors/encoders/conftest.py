@@ -1,6 +1,5 @@
 """What the tests of the full-size encoders share: small open_clip models, and laion_clap's own code."""
 
-import copy
 import importlib.util
 import json
 import sys
@@ -72,7 +71,8 @@ def upstream_clap(clap_module):
     """A function that builds laion_clap's own audio tower and projection with random weights."""
 
     def build(name: str, fusion: bool) -> tuple[nn.Module, nn.Module]:
-        config = copy.deepcopy(clap_module.factory._MODEL_CONFIGS[name])
+        configs = Path(clap_module.__file__).parent / "model_configs"
+        config = json.loads((configs / f"{name}.json").read_text())
         audio = clap_module.CLAPAudioCfp(**config["audio_cfg"])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -14,6 +14,7 @@ from service.commands.store import app
 from service.concurrency.messages import Request
 from service.index.edge.edge_backend import EdgeBackend
 from service.index.edge.shard_messages import Hold
+from service.index.edge.shard_process import ShardProcess
 from service.index.opening import open_index
 from service.index.protocol import Layout, Point
 from service.index.vector_index import VectorIndex
@@ -66,6 +67,12 @@ def test_a_backup_taken_while_others_write_is_whole(tmp_path: Path) -> None:
         assert index.search("birds", points[0].unified, limit=1)[0].point.id == points[0].id
 
 
+def reach_into_the_index_for_a_process_to_overtake(index: VectorIndex, collection: str) -> ShardProcess:
+    """The process of a shard: what is asked of it while a backup is written is nobody else's to see."""
+    process: ShardProcess = index.backend._shard(index.backend.current()[collection].name)._process
+    return process
+
+
 @pytest.mark.parametrize("awaited", [Hold(held=False), Hold(held=True)], ids=["first", "last"])
 def test_a_collection_deleted_while_it_is_copied_is_left_out(
     awaited: Hold, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -76,7 +83,7 @@ def test_a_collection_deleted_while_it_is_copied_is_left_out(
         add(index, media, 1)
         vector = np.eye(8, dtype=np.float32)[0]
         index.upsert("bees", [Point("b", "image", "clip", vector, vector, {})])
-        process = index.backend._shard(index.backend.current()["bees"].name)._process
+        process = reach_into_the_index_for_a_process_to_overtake(index, "bees")
         asked = process.call
 
         def overtaken(request: Request[Any], *rest: Any) -> object:

@@ -286,7 +286,9 @@ def test_uploads_and_deletes_at_once_never_leave_a_point_without_its_file(tmp_pa
                 with store.adding() as media:
                     key = media.put(DATA)
                     index.upsert("a", [Point(f"{part}", "text", "clip", vector, vector, {"media": key})])
-                if not store._blobs.path(f"files/{key[:2]}/{key}"):
+                try:
+                    store.path(key)
+                except NotFound:
                     missing.append(f"{part} {turn}")
                 PointStore(index, store).delete("a", [f"{part}"])
 
