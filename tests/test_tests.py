@@ -14,7 +14,7 @@ REACHES_INSIDE = {
     ),
     "benchmarks/test_findings.py:": "an underscore marks the benchmarks' modules that are no programs",
     "service/engine/test_decode_processes.py:": "kills the children, and counts those that are left",
-    "service/index/edge/test_backend.py:": "kills, holds and replaces a shard's process at each of its steps",
+    "service/index/edge/test_edge_backend.py:": "kills, holds and replaces a shard's process at each of its steps",
 }
 """By file and function, or file alone: why it uses what is private to a module that is not its own."""
 SLEEPS = {
@@ -26,7 +26,7 @@ SLEEPS = {
     "service/engine/test_worker.py:the_way_to_a_client_and_back": "a network that takes time",
     "e2e/test_page.py:let_it_record": "a recording is as long as it takes",
     "service/engine/test_decode_processes.py:": "loops around conditions",
-    "service/index/edge/test_backend.py:": "loops around conditions",
+    "service/index/edge/test_edge_backend.py:": "loops around conditions",
 }
 """By file and function, or file alone: why it sleeps."""
 BY_NAME = {"getattr", "setattr", "hasattr", "delattr", "patch", "object", "attrgetter"}
