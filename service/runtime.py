@@ -197,11 +197,6 @@ class Runtime:
             if job.failure is not None:
                 raise Unavailable(f"the index could not be refreshed: {job.failure['message']}")
 
-    def check_ready(self) -> None:
-        """Raise `Unavailable` while loading or draining: new work is not begun."""
-        if self.phase != "ready":
-            raise Unavailable(f"the service is {self.phase}; try again")
-
     def drain(self) -> None:
         """Take no new work; running work may end."""
         self.phase = "draining"

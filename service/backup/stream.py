@@ -95,7 +95,12 @@ def _chunks(path: Path) -> Iterator[bytes]:
 
 def _unpack(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
     parts = Path(member.name).parts
-    if not member.isreg() or ".." in parts or (member.name != MANIFEST and parts[0] not in PARTS):
+    if (
+        not member.isreg()
+        or not parts
+        or ".." in parts
+        or (member.name != MANIFEST and parts[0] not in PARTS)
+    ):
         raise IntegrityError(f"{member.name} does not belong in a backup")
     content = archive.extractfile(member)
     assert content is not None  # every regular file has some

@@ -178,14 +178,13 @@ class EncoderWorker:
         return thread
 
     def _work(self, index: int) -> None:
-        replica = self._replicas[index]
         while True:
             with self._ready:
                 while not self._queue and not self._closed:
                     self._ready.wait()
                 if self._closed:
                     return
-            self._run(replica, partial(self._take, index))
+            self._run(index, partial(self._take, index))
             self._running[index], self._begun[index] = [], 0.0
 
     def _take(self, index: int, context: RunContext) -> list[QueuedItem]:
@@ -223,7 +222,7 @@ class EncoderWorker:
             modality: int(self._batch_seconds / each) for modality, each in list(self._row_seconds.items())
         }
 
-    def _run(self, replica: Replica, take: Callable[[RunContext], list[QueuedItem]]) -> None:
+    def _run(self, index: int, take: Callable[[RunContext], list[QueuedItem]]) -> None:
         """Run the batch that `take` returns; run one that fails again in halves.
 
         A single item that fails takes the blame.
@@ -243,7 +242,7 @@ class EncoderWorker:
             return vectors
 
         try:
-            vectors = replica.run(encode, lambda: self.depth)
+            vectors = self._replicas[index].run(encode, lambda: self.depth)
         except Exception as error:
             if not items:
                 raise
@@ -263,8 +262,9 @@ class EncoderWorker:
         if short_of_memory and torch.cuda.is_available():
             torch.cuda.empty_cache()
         half = len(items) // 2
-        self._run(replica, lambda context: items[:half])
-        self._run(replica, lambda context: items[half:])
+        for part in (items[:half], items[half:]):
+            self._begun[index] = time.perf_counter()
+            self._run(index, _always(part))
 
     def _finish(
         self,
@@ -324,6 +324,11 @@ class EncoderWorker:
         loop = items[0].future.get_loop()
         if not loop.is_closed():
             loop.call_soon_threadsafe(resolve_all)
+
+
+def _always(items: list[QueuedItem]) -> Callable[[RunContext], list[QueuedItem]]:
+    """Return a function that takes these items, whatever the context."""
+    return lambda context: items
 
 
 def _tokens(prepared: Prepared) -> int:

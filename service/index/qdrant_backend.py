@@ -260,7 +260,7 @@ class QdrantBackend:
         with self._calling():
             info = self._client.get_collection(name)
         indexed = 0 if self._local else info.indexed_vectors_count or 0
-        return Usage(indexed, info.status == models.CollectionStatus.YELLOW, None)
+        return Usage(indexed, info.status != models.CollectionStatus.GREEN, None)
 
     def unload(self, name: str) -> None:
         """Do nothing: a server manages its memory itself."""

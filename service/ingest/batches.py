@@ -78,6 +78,7 @@ class Batches:
         if self._waiting is not None:
             (first, after), self._waiting = self._waiting, None
             items.append(first)
+            size = first.media.size
         while len(items) + len(faults) < self._max_items and size < BATCH_BYTES:
             if (item := next(self._items, None)) is None:
                 break

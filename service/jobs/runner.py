@@ -141,6 +141,8 @@ class JobRunner:
         record = self.get(job_id)
         if not record.has_ended:
             raise JobConflict(f"job {job_id} is {record.state}; cancel it first")
+        if record.asked is not None:
+            raise JobConflict(f"job {job_id} is being cancelled; try again in a moment")
         await asyncio.to_thread(self._store.forget, job_id)
         return record
 
@@ -217,7 +219,8 @@ class JobRunner:
         if interrupted.reason == "stop":
             return replace(work.record, state="queued")
         if interrupted.reason == "pause":
-            return replace(work.record, state="paused", asked=None)
+            resumed = not work.interrupted  # while it wound down
+            return replace(work.record, state="queued" if resumed else "paused", asked=None)
         await _discard(kind, work)
         return replace(work.record, state="cancelled", asked=None)
 

@@ -49,9 +49,14 @@ class JobStore:
         with self._writing:
             with self._lock:
                 record = self._records[job_id]
-                ended = [each.id for each in self._records.values() if each.has_ended]
-            for each in ended[: max(0, len(ended) - KEPT_ENDED)]:
-                self._remove(each)
+                ended = [
+                    each
+                    for each in self._records.values()
+                    if each.has_ended and each.asked is None and each.id != job_id
+                ]
+            ended.sort(key=lambda each: each.ended or "")
+            for each in ended[: max(0, len(ended) + record.has_ended - KEPT_ENDED)]:
+                self._remove(each.id)
             write_json(self._folder / f"{record.id}.json", record.to_json())
 
     def forget(self, job_id: str) -> None:

@@ -70,9 +70,9 @@ async def get_media(
     headers = {**SAFE_HEADERS, "etag": etag}
     if etag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
-    path = await call.index(partial(media.path, key))
     mime = point.payload.get("mime") or "application/octet-stream"
     if size is None:
+        path = await call.index(partial(media.path, key))
         disposition = "inline" if mime.startswith(INLINE) else "attachment"
         shown = "text/plain; charset=utf-8" if mime == "text/plain" else mime
         return FileResponse(
@@ -89,6 +89,7 @@ async def get_media(
 
     picture = await call.index(partial(media.thumbnail, key, size))
     if picture is None:
+        path = await call.index(partial(media.path, key))
         picture = await draw_point(call, point, path, partial(thumbnail, size=size))
         await call.index(partial(media.keep_thumbnail, key, size, picture))
     return Response(picture, headers=headers, media_type="image/jpeg")

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,19 @@ from service.errors import JobConflict, NotFound
 from service.jobs.record import MAX_FAULTS, Fault, JobRecord
 from service.jobs.runner import JobRunner
 from service.jobs.store import KEPT_ENDED, JobStore
-from service.jobs.work import Work
+from service.jobs.work import Interrupted, Work
+
+
+class Gate:
+    """A point that is reached and held until it is opened."""
+
+    def __init__(self) -> None:
+        self.reached = asyncio.Event()
+        self.open = asyncio.Event()
+
+    async def wait(self) -> None:
+        self.reached.set()
+        await self.open.wait()
 
 
 class Counting:
@@ -27,8 +40,29 @@ class Counting:
         self.begun_at: list[int] = []
         self.discarded: list[str] = []
         self.kept = 0
+        self._winding_down: Gate | None = None
+        self._discarding: Gate | None = None
+
+    def hold_winding_down(self) -> "Gate":
+        """Have the next interrupted run wait before it ends."""
+        self._winding_down = Gate()
+        return self._winding_down
+
+    def hold_discarding(self) -> "Gate":
+        """Have the next clearing away wait."""
+        self._discarding = Gate()
+        return self._discarding
 
     async def run(self, work: Work) -> Mapping[str, Any]:
+        try:
+            return await self._count(work)
+        except Interrupted:
+            if (gate := self._winding_down) is not None:
+                self._winding_down = None
+                await gate.wait()
+            raise
+
+    async def _count(self, work: Work) -> Mapping[str, Any]:
         start = (work.checkpoint or {"at": 0})["at"]
         self.begun_at.append(start)
         await work.report(total=work.params["to"])
@@ -44,6 +78,9 @@ class Counting:
         return {"counted": work.params["to"]}
 
     async def discard(self, work: Work) -> None:
+        if (gate := self._discarding) is not None:
+            self._discarding = None
+            await gate.wait()
         self.discarded.append(work.id)
 
     def let(self, steps: int) -> None:
@@ -192,6 +229,39 @@ def test_a_failed_job_says_why_and_can_be_tried_again(tmp_path: Path) -> None:
     run(tmp_path, scenario)
 
 
+def test_a_job_that_is_being_cancelled_is_not_forgotten_and_stops_nobody(tmp_path: Path) -> None:
+    async def scenario(runner: JobRunner, kind: Counting) -> None:
+        kind.let(99)
+        job = await runner.submit("counting", {"to": 3, "fails_at": 1})
+        await runner.ended(job.id)
+        gate = kind.hold_discarding()
+        await runner.cancel(job.id)
+        await gate.reached.wait()
+        with pytest.raises(JobConflict, match="being cancelled"):
+            await runner.forget(job.id)
+        gate.open.set()
+        await async_until(lambda: runner.get(job.id).state == "cancelled")
+        assert await a_later_job(runner) == "done"
+
+    run(tmp_path, scenario)
+
+
+def test_a_job_resumed_while_its_pause_winds_down_goes_on(tmp_path: Path) -> None:
+    async def scenario(runner: JobRunner, kind: Counting) -> None:
+        gate = kind.hold_winding_down()
+        job = await runner.submit("counting", {"to": 2})
+        await async_until(lambda: bool(kind.begun_at))
+        await runner.pause(job.id)
+        kind.let(1)
+        await gate.reached.wait()
+        await runner.resume(job.id)
+        gate.open.set()
+        kind.let(9)
+        assert (await runner.ended(job.id)).state == "done"
+
+    run(tmp_path, scenario)
+
+
 def test_a_key_makes_a_job_once(tmp_path: Path) -> None:
     async def scenario(runner: JobRunner, kind: Counting) -> None:
         first = await runner.submit("counting", {"to": 3}, "mine")
@@ -226,6 +296,23 @@ def test_only_so_many_faults_and_ended_jobs_are_kept(tmp_path: Path) -> None:
         store.note(JobRecord(f"{number:016}", "counting", {}, "steps", created=f"{number:04}", state="done"))
         store.keep(f"{number:016}")
     assert [each.id for each in JobStore(tmp_path).all()] == [f"{i:016}" for i in range(3, KEPT_ENDED + 3)]
+
+
+def test_a_job_that_ends_last_is_kept_however_long_ago_it_was_submitted(tmp_path: Path) -> None:
+    store = JobStore(tmp_path)
+    old = JobRecord(id="old", kind="counting", params={}, unit="steps", created="2025", state="running")
+    store.note(old)
+    store.keep("old")
+    for number in range(KEPT_ENDED):
+        name, moment = f"{number:016}", f"2026-{number:04}"
+        store.note(JobRecord(name, "counting", {}, "steps", created=moment, state="done", ended=moment))
+        store.keep(name)
+    store.note(replace(old, state="done", ended="2027"))
+    store.keep("old")
+    for kept in (store, JobStore(tmp_path)):
+        assert kept.get("old") is not None
+        assert len(kept.all()) == KEPT_ENDED
+        assert kept.get(f"{0:016}") is None, "the one that ended first has gone"
 
 
 def test_a_file_that_is_no_record_is_named(tmp_path: Path) -> None:
