@@ -14,7 +14,9 @@ REACHES_INSIDE = {
     ),
     "benchmarks/test_findings.py:": "an underscore marks the benchmarks' modules that are no programs",
     "service/engine/test_decode_processes.py:": "kills the children, and counts those that are left",
-    "service/index/edge/test_edge_backend.py:": "kills, holds and replaces a shard's process at each of its steps",
+    "service/index/edge/test_edge_backend.py:": (
+        "kills, holds and replaces a shard's process at each of its steps"
+    ),
 }
 """By file and function, or file alone: why it uses what is private to a module that is not its own."""
 SLEEPS = {

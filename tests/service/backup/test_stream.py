@@ -81,7 +81,7 @@ def test_a_stream_that_broke_off_or_was_changed_is_refused(
     assert not (tmp_path / "broken").exists()
 
 
-@pytest.mark.parametrize("name", ["index/../../escaped", "/escaped", "other/file"])
+@pytest.mark.parametrize("name", ["index/../../escaped", "/escaped", "other/file", ".", ""])
 def test_a_stream_writes_nothing_outside_its_folder(name: str, tmp_path: Path) -> None:
     hostile = tarfile.TarInfo(name)
     with pytest.raises(IntegrityError, match="belong"):
