@@ -7,14 +7,17 @@ is `service.concurrency.messages`.
 import os
 import select
 import socket
+import struct
 import subprocess
 import sys
 
-from service.concurrency.messages import MAX_BYTES, PREFIX
+from service.concurrency.messages import MAX_BYTES
+
+_LENGTH = struct.Struct("<Q")
 
 
 class Channel:
-    """One end of a socket that carries packed messages, whole and in order."""
+    """One end of a socket that carries packed messages, each behind its length, whole and in order."""
 
     def __init__(self, end: socket.socket) -> None:
         self._socket = end
@@ -24,6 +27,7 @@ class Channel:
     def send(self, message: bytes, seconds: float | None = None) -> None:
         """Send a message. Raises `OSError`: `TimeoutError` if the other end takes it too slowly."""
         self._socket.settimeout(seconds)
+        self._socket.sendall(_LENGTH.pack(len(message)))
         self._socket.sendall(message)
 
     def receive(self, seconds: float | None = None) -> bytearray:
@@ -32,14 +36,13 @@ class Channel:
         That is a `TimeoutError` if nothing comes for `seconds`.
         """
         self._socket.settimeout(seconds)
-        prefix = bytearray(PREFIX.size)
-        self._fill(memoryview(prefix))
-        size = PREFIX.size + sum(PREFIX.unpack(prefix))
+        length = bytearray(_LENGTH.size)
+        self._fill(memoryview(length))
+        [size] = _LENGTH.unpack(length)
         if size > MAX_BYTES:
             raise OSError(f"a message of {size:,} bytes is announced; the limit is {MAX_BYTES:,}")
         message = bytearray(size)
-        message[: PREFIX.size] = prefix
-        self._fill(memoryview(message)[PREFIX.size :])
+        self._fill(memoryview(message))
         return message
 
     def poll(self, seconds: float) -> bool:

@@ -13,7 +13,7 @@ import pytest
 import service
 from service.concurrency import child_process
 from service.concurrency.child_process import Channel
-from service.concurrency.messages import PREFIX, Failed, Kinds, pack
+from service.concurrency.messages import Failed, Kinds, pack
 
 USES_BOTH_KINDS = """
 import sys
@@ -70,7 +70,7 @@ def test_a_message_that_is_too_long_is_not_received(
 ) -> None:
     left, _, raw = ends
     monkeypatch.setattr(child_process, "MAX_BYTES", 1_000)
-    raw.sendall(PREFIX.pack(500, 600))
+    raw.sendall((1_116).to_bytes(8, "little"))
     with pytest.raises(OSError, match="1,116 bytes"):
         left.receive()
 

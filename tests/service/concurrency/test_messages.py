@@ -1,11 +1,11 @@
 """Messages arrive as they were sent, and bytes that are no message of the protocol are refused."""
 
-import json
 import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from service.concurrency import messages
 from service.concurrency.messages import (
-    PREFIX,
     ChildError,
     Done,
     Failed,
@@ -59,13 +58,12 @@ def everything(data: bytes = b"abc", value: str | int | bool = True) -> Everythi
     return Everything("t", 1, "a", value, {"n": [None, 0.1]}, None, parts, arrays, data)
 
 
-def with_head(head: object, buffers: bytes = b"") -> bytearray:
-    encoded = json.dumps(head).encode()
-    return bytearray(PREFIX.pack(len(encoded), len(buffers)) + encoded + buffers)
+def with_fields(kind: object, fields: object) -> bytes:
+    return msgspec.msgpack.encode([kind, fields])
 
 
 def test_every_kind_of_field_arrives_as_it_was_sent() -> None:
-    sent, got = everything(), KINDS.unpack(bytearray(pack(everything())))
+    sent, got = everything(), KINDS.unpack(pack(everything()))
     assert isinstance(got, Everything)
     for name in ("text", "number", "choice", "value", "payload", "maybe", "data"):
         assert getattr(got, name) == getattr(sent, name)
@@ -76,13 +74,13 @@ def test_every_kind_of_field_arrives_as_it_was_sent() -> None:
         *((got.arrays[name], sent.arrays[name]) for name in sent.arrays),
     ]:
         assert array.dtype == expected.dtype
-        assert array.flags.writeable and array.flags.aligned
+        assert array.flags.writeable
         np.testing.assert_array_equal(array, expected)
 
 
-@given(st.binary(max_size=40), st.booleans() | st.integers() | st.text(max_size=9))
+@given(st.binary(max_size=40), st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.text(max_size=9))
 def test_bytes_and_values_of_every_length(data: bytes, value: str | int | bool) -> None:
-    got = KINDS.unpack(bytearray(pack(everything(data, value))))
+    got = KINDS.unpack(pack(everything(data, value)))
     assert isinstance(got, Everything)
     assert got.data == data and got.value == value and type(got.value) is type(value)
     np.testing.assert_array_equal(got.arrays["image"], everything().arrays["image"])
@@ -91,50 +89,66 @@ def test_bytes_and_values_of_every_length(data: bytes, value: str | int | bool) 
 def test_a_reply_is_of_the_kind_that_its_request_is_answered_with() -> None:
     assert unpack_reply(Other(1), bytearray(pack(Done()))) == Done()
     with pytest.raises(MessageError, match="its kind is 'Other'"):
-        unpack_reply(Other(1), bytearray(pack(Other(1))))
+        unpack_reply(Other(1), pack(Other(1)))
     with pytest.raises(ChildError, match="KeyError: 'x'") as raised:
         unpack_reply(Other(1), bytearray(pack(Failed.of(KeyError("x")))))
     assert (raised.value.error, raised.value.message) == ("KeyError", "'x'")
 
 
 @pytest.mark.parametrize(
-    ("head", "reason"),
+    ("message", "reason"),
     [
-        (["Nothing", []], "its kind is 'Nothing'"),
-        ([["Other"], [1]], "unhashable"),
-        (["Other", [1, 2]], "the 1 fields of Other"),
-        (["Other", []], "the 1 fields of Other"),
-        (["Other", {"count": 1}], "the 1 fields of Other"),
-        (["Other", ["1"]], "'1' is no int"),
-        (["Other", [True]], "True is no int"),
-        (["Other", [1], 3], "unpack"),
-        ({"Other": 1}, "unpack"),
-        (7, "unpack"),
+        (["Nothing", {}], "its kind is 'Nothing'"),
+        ([["Other"], {"count": 1}], "str"),
+        (["Other", [1]], "object"),
+        (["Other", {}], "missing required field"),
+        (["Other", {"count": "1"}], "int"),
+        (["Other", {"count": True}], "int"),
+        (["Other", {"count": 1}, 3], "length 2"),
+        ({"Other": 1}, "array"),
+        (7, "array"),
     ],
 )
-def test_other_kinds_and_fields_are_refused(head: object, reason: str) -> None:
+def test_other_kinds_and_fields_are_refused(message: object, reason: str) -> None:
     with pytest.raises(MessageError, match=reason):
-        KINDS.unpack(with_head(head))
+        KINDS.unpack(msgspec.msgpack.encode(message))
 
 
-@pytest.mark.parametrize("size", [-8, 9, 1 << 70, [-1], [2, -4], [1 << 40, 1 << 40], [1.0], "1", None])
-def test_sizes_of_arrays_that_the_message_has_not_are_refused(size: object) -> None:
+@pytest.mark.parametrize(
+    "array",
+    [
+        ["<f4", [-8], bytes(32)],
+        ["<f4", [9], bytes(32)],
+        ["<f4", [1 << 40, 1 << 40], bytes(32)],
+        ["<f4", [1.0], bytes(32)],
+        ["<f4", [8], "text"],
+        ["<f8", [4], bytes(32)],
+        ["|O", [4], bytes(32)],
+        [[8], bytes(32)],
+        None,
+    ],
+)
+def test_arrays_of_another_size_or_type_are_refused(array: object) -> None:
     kinds: Kinds[Part] = Kinds(Part)
     with pytest.raises(MessageError):
-        kinds.unpack(with_head(["Part", ["", size]], bytes(32)))
+        kinds.unpack(with_fields("Part", {"name": "", "rows": array}))
 
 
 def test_bytes_that_are_no_message_are_refused() -> None:
     whole = pack(everything())
-    for data in (b"", whole[:9], whole[:-8], whole + bytes(8), pickle.dumps(everything())):
+    for data in (b"", whole[:9], whole[:-8], whole + bytes(8), pickle.dumps(everything()), b"\xff\xff"):
         with pytest.raises(MessageError):
-            KINDS.unpack(bytearray(data))
-    with pytest.raises(MessageError, match="8 bytes too many"):
-        KINDS.unpack(with_head(["Other", [1]], bytes(8)))
-    with pytest.raises(MessageError, match="not a message"):
-        KINDS.unpack(bytearray(PREFIX.pack(2, 0) + b"\xff\xff"))
+            KINDS.unpack(data)
     with pytest.raises(MessageError):
-        KINDS.unpack(bytearray(PREFIX.pack(200_000, 0) + b"[" * 200_000))
+        KINDS.unpack(b"\x91" * 200_000)
+
+
+def test_a_message_that_holds_something_else_is_not_sent() -> None:
+    with pytest.raises(TypeError, match="cannot hold a object"):
+        pack(Part("", object()))  # type: ignore[arg-type]
+    for value in (1 << 64, "\ud800"):
+        with pytest.raises(MessageError, match="cannot be sent"):
+            pack(everything(value=value))
 
 
 def test_a_message_that_is_too_long_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,12 +156,3 @@ def test_a_message_that_is_too_long_is_not_sent(monkeypatch: pytest.MonkeyPatch)
     pack(everything(bytes(400)))
     with pytest.raises(MessageError, match="the limit is 1,000"):
         pack(everything(bytes(1_000)))
-
-
-def test_a_class_with_a_field_that_cannot_be_sent_is_refused_when_it_is_made() -> None:
-    @dataclass(frozen=True)
-    class Objects:
-        what: object
-
-    with pytest.raises(TypeError, match="cannot hold"):
-        Kinds(Objects)
