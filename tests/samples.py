@@ -8,12 +8,15 @@ from functools import cache
 import av
 import laspy
 import numpy as np
+import pillow_heif
 import plyfile
 import soundfile
 import trimesh
 from PIL import Image
 
 RATE = 48_000
+
+pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)  # writes a.heic
 
 
 def picture(width: int = 64, height: int = 48) -> Image.Image:
@@ -176,6 +179,11 @@ IMAGES: dict[str, Callable[[], bytes]] = {
     "a.bmp": lambda: image_file(picture(), "BMP"),
     "a.tiff": lambda: image_file(picture(), "TIFF", compression="tiff_lzw"),
     "a.avif": lambda: image_file(picture(), "AVIF", quality=95),
+    "a.heic": lambda: image_file(picture(), "HEIF", quality=95),
+    "a.jp2": lambda: image_file(picture(), "JPEG2000"),
+    "a.ppm": lambda: image_file(picture(), "PPM"),
+    "text.ppm": lambda: b"P3\n64 48\n255\n" + b" ".join(b"%d" % v for v in picture().tobytes()),
+    "big.tiff": lambda: image_file(picture(), "TIFF", big_tiff=True),
 }
 
 SOUNDS: dict[str, Callable[[], bytes]] = {

@@ -1,26 +1,16 @@
-"""Images from bytes: JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF in, an upright RGB image out.
+"""Images from bytes: JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, HEIC, JPEG 2000 or PNM in, an RGB image out.
 
-The header alone decides whether an image is decoded at all; then come the EXIF rotation, the
-reduction of deep and palette modes to 8 bits, and the white page behind transparent pixels.
+The header alone decides whether an image is decoded at all; then come the reduction of deep modes to
+8 bits, the white page behind transparent pixels, and the EXIF rotation.
 """
 
-from io import BytesIO
+from PIL import Image
 
-import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
-
+from connectors.media import image_file, image_netpbm
+from connectors.media.image_grey import eight_bit
+from connectors.media.image_metadata import upright
 from connectors.media.sniff import expect
 from connectors.media.source import Source
-
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
-"""Pillow's names for what is served. Its other readers, some of which start programs, stay out of reach."""
-
-# Pillow imports its readers when first asked, which two threads may be at once.
-Image.init()
-
-DRAFT_SIDE = 896
-"""JPEGs are decoded at 1/2, 1/4 or 1/8 size while the short side stays at least this, in pixels:
-four times what a 224-pixel encoder sees, so its own resize still averages many pixels into one."""
 
 
 def decode(source: Source) -> Image.Image:
@@ -29,57 +19,33 @@ def decode(source: Source) -> Image.Image:
     White, because cut-outs are drawn for white pages; dropping the alpha channel, as encoders'
     published preprocessing does, would show whatever colour lies under the transparent pixels.
 
-    Raises `MediaTooLarge` past `max_pixels` or `max_aspect_ratio` before decoding, `InvalidMedia`
-    if the file is damaged or cut off.
+    Raises `MediaTooLarge` past `max_pixels` or `max_aspect_ratio` before decoding, `UnsupportedMedia`
+    if this kind of its format is not read, `InvalidMedia` if the file is damaged or cut off.
     """
     mime = expect(source, "image")
     with source.reading(mime):
-        try:
-            image = Image.open(BytesIO(source.data), formats=FORMATS)
-        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-            # Pillow's own ceiling; a warning only becomes an exception where filters say so.
-            raise source.too_large("too many pixels", f"{source.limits.max_pixels:,}") from error
-        except UnidentifiedImageError as error:
-            raise source.invalid(f"cannot be read as {mime}: its header is damaged") from error
-        with image:
-            _check_size(source, image)
-            image.draft(None, (DRAFT_SIDE, DRAFT_SIDE))
-            image.load()
-            upright = ImageOps.exif_transpose(image)
-            return _on_white(_eight_bit(source, upright))
-
-
-def _check_size(source: Source, image: Image.Image) -> None:
-    width, height = image.size
-    limits = source.limits
-    if width < 1 or height < 1:
-        raise source.invalid(f"is an image of {width} x {height} pixels")
-    if width * height > limits.max_pixels:
-        raise source.too_large(f"{width:,} x {height:,} pixels", f"{limits.max_pixels:,} in all")
-    if max(width, height) > limits.max_aspect_ratio * min(width, height):
-        raise source.too_large(f"sides of {width:,} x {height:,} pixels", f"{limits.max_aspect_ratio:g} to 1")
-
-
-def _eight_bit(source: Source, image: Image.Image) -> Image.Image:
-    """Bring single-channel images deeper than 8 bits to mode L; others pass.
-
-    16-bit samples keep their high byte. 32-bit integers and floats have no nominal range, so
-    their own minimum and maximum become black and white.
-    """
-    if image.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    if image.mode not in ("I", "F"):
-        return image
-    values = np.asarray(image, dtype=np.float64)
-    if not np.isfinite(values).all():
-        raise source.invalid("has pixels that are not finite numbers")
-    values = values - values.min()
-    return Image.fromarray((values * (255 / max(values.max(), 1e-300))).astype(np.uint8))
+        if mime == "image/x-portable-anymap":
+            image_file.check_size(source, *image_netpbm.size(source))
+            return image_netpbm.read(source).convert("RGB")
+        with image_file.load(source, mime) as image:
+            page = _on_white(eight_bit(source, image))
+            picture = upright(_uncovered(page, image), image_file.orientation(image))
+            return picture.copy() if picture is image else picture  # the file is closed and let go
 
 
 def _on_white(image: Image.Image) -> Image.Image:
     if not image.has_transparency_data:
-        return image.convert("RGB")
+        return image if image.mode == "RGB" else image.convert("RGB")
     cutout = image.convert("RGBA")
     page = Image.new("RGBA", cutout.size, "white")
     return Image.alpha_composite(page, cutout).convert("RGB")
+
+
+def _uncovered(page: Image.Image, image: Image.Image) -> Image.Image:
+    """Leave white what the first frame of an animation does not cover."""
+    frame = image.info.get("frame")
+    if frame is None:
+        return page
+    canvas = Image.new("RGB", page.size, "white")
+    canvas.paste(page.crop(frame), frame[:2])
+    return canvas

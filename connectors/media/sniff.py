@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from connectors.errors import UnsupportedMedia
+from connectors.media.image_kinds import boxed_picture, unread_picture
 from connectors.media.source import Source
 from connectors.modality import Modality
 
@@ -24,7 +25,8 @@ class MediaType:
 
 
 SUPPORTED = (
-    "images (JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF), sound (wav, flac, ogg, opus, mp3, aiff, m4a, "
+    "images (JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, HEIC, JPEG 2000, PNM), "
+    "sound (wav, flac, ogg, opus, mp3, aiff, m4a, "
     "aac, mp4, webm), point clouds (npy, npz, ply, pcd, xyz, csv, las, laz), meshes (off, obj, "
     "stl, glb) and UTF-8 text"
 )
@@ -39,9 +41,14 @@ SIGNATURES: tuple[tuple[bytes, MediaType], ...] = (
     (rb"\xff\xd8\xff", MediaType("image", "image/jpeg")),
     (rb"GIF8[79]a", MediaType("image", "image/gif")),
     (rb"RIFF.{4}WEBP", MediaType("image", "image/webp")),
-    (rb"BM.{4}\0{4}.{4}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0", MediaType("image", "image/bmp")),
-    (rb"II\*\0|MM\0\*", MediaType("image", "image/tiff")),
-    (rb".{4}ftypavi[fs]", MediaType("image", "image/avif")),
+    (rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0", MediaType("image", "image/bmp")),
+    (rb"II[*+]\0|MM\0[*+]", MediaType("image", "image/tiff")),  # +: BigTIFF
+    (rb"\0{3}\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51", MediaType("image", "image/jp2")),
+    (
+        rb"P[1-6](\s|#[^\r\n]*[\r\n])+\d+\s(\s|#[^\r\n]*[\r\n])*\d+\s",
+        MediaType("image", "image/x-portable-anymap"),
+    ),
+    (rb".{4}ftypcrx ", MediaType("image", "image/x-canon-cr3")),
     (rb"(RIFF|RF64|BW64).{4}WAVE", MediaType("audio", "audio/wav")),
     (rb"FORM.{4}AIF[FC]", MediaType("audio", "audio/aiff")),
     (rb"fLaC", MediaType("audio", "audio/flac")),
@@ -83,13 +90,14 @@ CONTENT_TYPES = {
 
 SIGNED_EXTENSIONS = {
     ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif",
+    ".jfif", ".btf", ".heic", ".heif", ".hif", ".jp2", ".j2k", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm",
     ".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".m4a", ".m4b",
     ".aac", ".mp4", ".m4v", ".mov", ".webm", ".mka", ".mkv",
     ".npy", ".npz", ".ply", ".pcd", ".las", ".laz", ".off", ".glb",
 }  # fmt: skip
 """Names that promise a signature: without one in the bytes, the file is not what it says."""
 
-UNSERVED_EXTENSIONS = {".svg", ".gltf", ".heic", ".heif", ".pdf", ".zip", ".wrl", ".dae"}
+UNSERVED_EXTENSIONS = {".gltf", ".pdf", ".zip", ".wrl", ".dae"}
 
 
 def sniff(data: bytes, name: str | None = None, content_type: str | None = None) -> MediaType:
@@ -106,6 +114,9 @@ def sniff(data: bytes, name: str | None = None, content_type: str | None = None)
         return found
     suffix = PurePosixPath((name or "").lower()).suffix
     mime = (content_type or "").split(";")[0].strip().lower()
+    picture = unread_picture(data, suffix, mime, suffix in EXTENSIONS or mime == "text/plain")
+    if picture is not None:
+        raise _unsupported(source, f"is {picture}")
     if suffix in UNSERVED_EXTENSIONS:
         raise _unsupported(source, f"is a {suffix} file")
     if suffix in SIGNED_EXTENSIONS:
@@ -152,6 +163,9 @@ def is_text(data: bytes) -> bool:
 
 def _signed(data: bytes) -> MediaType | None:
     """The type whose signature the bytes carry, looking past an ID3 tag."""
+    picture = boxed_picture(data)
+    if picture is not None:
+        return MediaType("image", picture)
     found = _match(data[:HEAD])
     if found is not None or data[:3] != b"ID3" or len(data) <= 10:
         return found

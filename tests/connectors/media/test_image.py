@@ -9,7 +9,7 @@ from PIL import Image
 
 from connectors.errors import InvalidMedia, MediaTooLarge
 from connectors.media import Limits, decode
-from connectors.media.image import DRAFT_SIDE
+from connectors.media.image_file import DRAFT_SIDE
 
 
 def pixels(data, **options):
