@@ -1,12 +1,14 @@
 """Images from bytes: JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, HEIC, JPEG 2000 or PNM in, an RGB image out.
 
 The header alone decides whether an image is decoded at all; then come the reduction of deep modes to
-8 bits, the white page behind transparent pixels, and the EXIF rotation.
+8 bits, the way to sRGB by the file's ICC profile, the white page behind transparent pixels, and the
+EXIF rotation.
 """
 
 from PIL import Image
 
 from connectors.media import image_file, image_netpbm
+from connectors.media.image_colour import in_srgb
 from connectors.media.image_grey import eight_bit
 from connectors.media.image_metadata import upright
 from connectors.media.sniff import expect
@@ -28,7 +30,7 @@ def decode(source: Source) -> Image.Image:
             image_file.check_size(source, *image_netpbm.size(source))
             return image_netpbm.read(source).convert("RGB")
         with image_file.load(source, mime) as image:
-            page = _on_white(eight_bit(source, image))
+            page = _on_white(in_srgb(eight_bit(source, image)))
             picture = upright(_uncovered(page, image), image_file.orientation(image))
             return picture.copy() if picture is image else picture  # the file is closed and let go
 
