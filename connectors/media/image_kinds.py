@@ -31,6 +31,14 @@ FORMAT_NAMES = {
 }
 """What messages call the types that `sniff` gives."""
 
+_GAP = rb"(?:\s|#[^\r\n]*[\r\n])+"
+NETPBM = rb"P(?:1%b[01]|[2356]%b\d+\s|4%b(?![A-Za-z]+[ .,:;]))" % (
+    _GAP + rb"\d+" + _GAP + rb"\d+" + _GAP,
+    _GAP + rb"\d+" + _GAP + rb"\d+" + _GAP,
+    _GAP + rb"\d+" + _GAP + rb"\d+\s",
+)
+"""Begins a Netpbm picture, and hardly a sentence: width, height, and what has to follow them."""
+
 SVG, JPEG_XL, RAW = "an SVG drawing", "a JPEG XL picture", "a camera's raw picture"
 
 UNREAD_NAMES = {

@@ -61,6 +61,7 @@ def without_metadata(data: bytes, mime: str) -> bytes | None:
         "image/jpeg": _clean_jpeg,
         "image/webp": image_webp.without_metadata,
         "image/tiff": image_tiff.without_notes,
+        "image/jp2": _clean_jpeg2000,
         "image/avif": _clean_boxes,
         "image/heic": _clean_boxes,
         "image/heif": _clean_boxes,
@@ -133,3 +134,9 @@ def _clean_jpeg(data: bytes) -> bytes:
 def _clean_boxes(data: bytes) -> bytes:
     """Give Exif and XMP items a type that nobody reads (ISO/IEC 14496-12, 8.11.6)."""
     return re.sub(rb"(infe[\x02\x03].{3}(?:..){2,3})(?:Exif|mime)", rb"\1none", data, flags=re.DOTALL)
+
+
+def _clean_jpeg2000(data: bytes) -> bytes:
+    """Give the resolution box of the header a type that nobody reads (ITU-T T.800, I.5.3.7)."""
+    head, codestream, rest = data.partition(b"jp2c")
+    return head.replace(b"res ", b"free") + codestream + rest

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from connectors.errors import UnsupportedMedia
-from connectors.media.image_kinds import boxed_picture, unread_picture
+from connectors.media.image_kinds import NETPBM, boxed_picture, unread_picture
 from connectors.media.source import Source
 from connectors.modality import Modality
 
@@ -44,10 +44,7 @@ SIGNATURES: tuple[tuple[bytes, MediaType], ...] = (
     (rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0", MediaType("image", "image/bmp")),
     (rb"II[*+]\0|MM\0[*+]", MediaType("image", "image/tiff")),  # +: BigTIFF
     (rb"\0{3}\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51", MediaType("image", "image/jp2")),
-    (
-        rb"P[1-6](\s|#[^\r\n]*[\r\n])+\d+\s(\s|#[^\r\n]*[\r\n])*\d+\s",
-        MediaType("image", "image/x-portable-anymap"),
-    ),
+    (NETPBM, MediaType("image", "image/x-portable-anymap")),
     (rb".{4}ftypcrx ", MediaType("image", "image/x-canon-cr3")),
     (rb"(RIFF|RF64|BW64).{4}WAVE", MediaType("audio", "audio/wav")),
     (rb"FORM.{4}AIF[FC]", MediaType("audio", "audio/aiff")),

@@ -211,8 +211,18 @@ def test_what_is_wrong_with_a_netpbm_is_said(data, error, words):
         decode("image", data)
 
 
-def test_text_that_begins_like_a_netpbm_is_text():
-    assert sniff(b"P3 is the third of our plans, P4 the 4 th.").modality == "text"
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"P3 is the third of our plans, P4 the 4 th.",
+        b"P1 5 7 is a good one",
+        b"P2 3 4 dogs",
+        b"P4 2 0 results, and more",
+        b"P6 12 13 years later",
+    ],
+)
+def test_text_that_begins_like_a_netpbm_is_text(text):
+    assert sniff(text).modality == "text"
 
 
 def test_a_large_netpbm_as_text_is_read():

@@ -198,3 +198,12 @@ def test_a_tiff_whose_notes_are_damaged_is_the_picture(name):
     directory = struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4)
     damaged = data[:4] + struct.pack("<I", len(data)) + data[8:] + directory
     assert (pixels(damaged) == np.asarray(samples.picture())).all()
+
+
+def test_a_jpeg_2000_whose_resolution_is_damaged_is_the_picture():
+    data = samples.file("image", "a.jp2")
+    at = data.index(b"jp2h") - 4
+    size = int.from_bytes(data[at : at + 4], "big")
+    damaged = struct.pack(">I4sI4s", 16, b"res ", 8, b"resc")
+    header = struct.pack(">I", size + 16) + data[at + 4 : at + size] + damaged
+    assert (pixels(data[:at] + header + data[at + size :]) == pixels(data)).all()
