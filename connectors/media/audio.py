@@ -1,178 +1,249 @@
 """Sound from bytes: any common format, rate and channel count in, 48 kHz mono float32 out.
 
-soundfile reads wav, aiff, flac, ogg (Vorbis, Opus) and mp3; PyAV reads mp4, m4a, webm and aac, also the
-sound of a video. Both hand over mono blocks, which are counted and resampled as they come,
-so memory is bounded by `max_seconds` whatever the header declares.
+libsndfile reads wav, aiff, au, caf, w64, flac, ogg (Vorbis, Opus) and mp3; FFmpeg, through PyAV, the
+rest, the sound of videos, and what libsndfile refuses. Both hand over blocks, which are counted,
+mixed and resampled as they come, so memory is bounded by `max_seconds` whatever the header declares.
 """
 
+import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from io import BytesIO
-from typing import cast
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
+from functools import partial
+from itertools import groupby
 
 import av
 import numpy as np
 import soundfile
 import soxr
 
-from connectors.media import completeness
+from connectors.media import completeness, framed, mp3, ogg, riff
+from connectors.media.mono import Channels, Mixer
 from connectors.media.sniff import expect
+from connectors.media.sound_stream import Stream, ffmpeg, libsndfile, unknown_codec
 from connectors.media.source import Source
+from connectors.media.tags import sound_end, sound_start
 from connectors.modality import SAMPLE_RATE, Waveform
-
-BLOCK_SAMPLES = 1 << 20
-"""Samples read at a time, over all channels."""
 
 RATES = range(1_000, 768_001)
 """Sample rates believed, in Hz."""
 
-MP3_SLACK = 2 * 1152
-"""Samples an mp3 may lack against its Xing header: encoders count their padding differently."""
-
 WHOLE: dict[str, Callable[[Source], None]] = {
-    "audio/wav": completeness.check_wav,
     "audio/aiff": completeness.check_aiff,
-    "audio/ogg": completeness.check_ogg,
+    "audio/basic": completeness.check_au,
+    "audio/x-caf": completeness.check_caf,
+    "audio/x-w64": completeness.check_w64,
+    "audio/x-ms-wma": completeness.check_asf,
+    "audio/x-dsf": completeness.check_dsf,
     "audio/mp4": completeness.check_mp4,
     "video/mp4": completeness.check_mp4,
     "audio/webm": completeness.check_webm,
     "video/x-matroska": completeness.check_webm,
 }
+"""Checks that a file is whole. Those of other formats come with their parts, below."""
 
-# FFmpeg's demuxer is named, never guessed: some of those it would try open other files and URLs.
 DEMUXERS = {
+    "audio/wav": "wav",
+    "audio/aiff": "aiff",
+    "audio/basic": "au",
+    "audio/x-caf": "caf",
+    "audio/x-w64": "w64",
+    "audio/flac": "flac",
+    "audio/ogg": "ogg",
+    "audio/mpeg": "mp3",
     "audio/mp4": "mov",
     "video/mp4": "mov",
     "audio/webm": "matroska",
     "video/x-matroska": "matroska",
     "audio/aac": "aac",
-    "audio/mpeg": "mp3",
-    "audio/flac": "flac",
+    "audio/ac3": "ac3",
+    "audio/amr": "amr",
+    "audio/x-ms-wma": "asf",
+    "audio/x-wavpack": "wv",
+    "audio/x-tta": "tta",
+    "audio/x-dsf": "dsf",
 }
+"""What FFmpeg calls the formats."""
 
+MOST_JOINED = 1_000
+"""Files joined in one."""
 
-@dataclass(frozen=True, slots=True)
-class Stream:
-    """Sound on its way: `rate` in Hz, and mono float32 [samples] blocks."""
+UNIMPLEMENTED = 18
+"""libsndfile's code for AIFF-C of a compression it does not know, which to FFmpeg is bad data."""
 
-    rate: int
-    blocks: Iterator[Waveform]
+FLAC_HEAD = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
+"""A FLAC file's first bytes, and those of STREAMINFO behind them. Source: RFC 9639, sections 6 to 8.2."""
+
+Opened = Callable[[], AbstractContextManager[Stream]]
+"""Opens one part of a sound. It may be opened again."""
 
 
 def decode(source: Source) -> Waveform:
-    """Return float32 [samples], mono (mean of the channels), at 48 kHz.
+    """Return float32 [samples], mono, at 48 kHz.
+
+    Mono is the mean of the channels, or where they cancel (opposite phase) the one of most energy:
+    see `Mixer`. Files joined end to end (ogg, mp3, flac, aac, ac3, amr) are heard one after another.
 
     Raises `MediaTooLarge` past `max_seconds`, from the header where it tells and otherwise as soon
-    as decoding gets there; `InvalidMedia` if the file is damaged, cut off, empty, holds samples
-    that are not finite, or no sound at all.
+    as decoding gets there; `UnsupportedMedia` if it is protected or of an unknown codec;
+    `InvalidMedia` if the file is damaged, cut off, empty, holds samples that are not finite, or no
+    sound at all.
     """
     mime = expect(source, "audio")
-    with source.reading(mime):
-        if mime in WHOLE:
-            WHOLE[mime](source)
-        demuxer = _demuxer(source, mime)
-        opened = _container(source, demuxer) if demuxer else _soundfile(source)
-        with opened as stream, np.errstate(all="ignore"):
-            return _collect(source, stream)
+    with source.reading(mime), _clear_reasons(source, mime), np.errstate(all="ignore"):
+        sound = _Waveform(source)
+        parts = _parts(source, mime)
+        if len(parts) > MOST_JOINED:
+            raise source.too_large(f"{len(parts):,} sounds joined in one", f"{MOST_JOINED:,}")
+        for opened in parts:
+            sound.add(opened)
+        return sound.join()
 
 
-@contextmanager
-def _soundfile(source: Source) -> Iterator[Stream]:
-    """Sound as libsndfile reads it."""
-    with soundfile.SoundFile(BytesIO(source.data)) as file:
-        declared = file.frames
-        _check_seconds(source, declared, file.samplerate)
+def _parts(source: Source, mime: str) -> list[Opened]:
+    """The sounds that follow one another in the file."""
+    if mime not in ("audio/mpeg", "audio/aac"):  # their readers step over tags
+        source = replace(source, data=source.data[sound_start(source.data) :])
+    if mime in ("audio/amr", "audio/x-wavpack"):
+        source = replace(source, data=source.data[: sound_end(source.data)])
+    if mime in WHOLE:
+        WHOLE[mime](source)
+    demuxer = DEMUXERS[mime]
+    match mime:
+        case "audio/mpeg":
+            if mp3.has_xing(source.data) and not mp3.is_chained(source):
+                return [_either(source, source.data, demuxer)]
+            # libsndfile reads no more than one file's frames, and takes a guess at uncounted ones.
+            return [partial(ffmpeg, source, mp3.only_frames(source), demuxer)]
+        case "audio/flac":
+            return [
+                partial(ffmpeg, source, part, demuxer)
+                if _is_open_flac(part)
+                else _either(source, part, demuxer)
+                for part in _split_flac(source.data)
+            ]
+        case "audio/ogg":
+            return [_ogg_link(source, link, demuxer) for link in ogg.split_ogg(source)]
+        case "audio/amr":
+            return [partial(ffmpeg, source, part, demuxer) for part in framed.split_amr(source)]
+        case "audio/ac3":
+            frames = framed.whole_ac3(source)
+            return [partial(ffmpeg, source, frames, "eac3" if framed.is_eac3(frames) else demuxer)]
+        case "audio/wav":
+            return [_either(source, riff.whole_wav(source), demuxer)]
+        case "audio/aiff" | "audio/basic" | "audio/x-caf" | "audio/x-w64":
+            return [_either(source, source.data, demuxer)]
+    return [partial(ffmpeg, source, source.data, demuxer)]
 
-        def blocks() -> Iterator[Waveform]:
-            size = max(BLOCK_SAMPLES // file.channels, 1)
-            count = 0
-            while len(block := file.read(size, dtype="float32", always_2d=True)):
-                count += len(block)
-                yield block.mean(axis=1)
-            if count < declared - (MP3_SLACK if file.format == "MP3" else 0):
-                raise source.invalid(f"is cut off: {declared - count:,} samples are missing")
 
-        yield Stream(file.samplerate, blocks())
+def _ogg_link(source: Source, link: ogg.Link, demuxer: str) -> Opened:
+    data = source.data[link.start : link.end]
+    # libsndfile counts samples from 0 to the last page.
+    return partial(ffmpeg, source, data, demuxer) if link.is_partial else _either(source, data, demuxer)
 
 
-def _demuxer(source: Source, mime: str) -> str | None:
-    """FFmpeg's demuxer for the file, or None if it is one for libsndfile.
+def _either(source: Source, data: bytes, demuxer: str) -> Opened:
+    """Open a file with libsndfile, or with FFmpeg if libsndfile refuses it."""
 
-    libsndfile reads no more samples than a file declares, and where it declares none takes a guess
-    (mp3) or refuses (flac, as written to a pipe). FFmpeg reads such files to their end.
-    """
-    if mime == "audio/mpeg" and _has_xing(source.data):
-        return None
-    if mime == "audio/flac" and not _is_open_flac(source.data):
-        return None
-    return DEMUXERS.get(mime)
+    @contextmanager
+    def opened() -> Iterator[Stream]:
+        with ExitStack() as stack:
+            try:
+                stream = stack.enter_context(libsndfile(source, data))
+            except soundfile.LibsndfileError as refusal:
+                try:
+                    stream = stack.enter_context(ffmpeg(source, data, demuxer))
+                except av.error.InvalidDataError as error:
+                    if demuxer == "aiff" and refusal.code == UNIMPLEMENTED:
+                        raise unknown_codec(source) from error
+                    raise
+            yield stream
+
+    return opened
+
+
+def _split_flac(data: bytes) -> list[bytes]:
+    """FLAC files joined end to end. Neither library reads past the first as it is."""
+    starts = [found.start() for found in FLAC_HEAD.finditer(data)] or [0]
+    return [data[start:end] for start, end in zip([0, *starts[1:]], [*starts[1:], len(data)], strict=True)]
 
 
 def _is_open_flac(data: bytes) -> bool:
-    """Whether the 36-bit sample count of STREAMINFO is 0. Source: RFC 9639, section 8.2."""
-    return data[:4] == b"fLaC" and int.from_bytes(data[21:26], "big") & (1 << 36) - 1 == 0
-
-
-def _has_xing(data: bytes) -> bool:
-    """Whether the first mp3 frame, after an ID3 tag, counts the frames of the file."""
-    start = 0
-    if data[:3] == b"ID3":
-        size = data[6:10].ljust(4, b"\0")
-        start = 10 + (size[0] << 21 | size[1] << 14 | size[2] << 7 | size[3])
-    head = data[start : start + 512]
-    return b"Xing" in head or b"Info" in head
+    """Whether the 36-bit sample count of STREAMINFO is 0, as written to a pipe: libsndfile refuses it."""
+    return int.from_bytes(data[21:26], "big") & (1 << 36) - 1 == 0
 
 
 @contextmanager
-def _container(source: Source, demuxer: str) -> Iterator[Stream]:
-    """The first sound track of a container, as FFmpeg reads it."""
-    with av.open(BytesIO(source.data), "r", format=demuxer, metadata_errors="replace") as container:
-        if not container.streams.audio:
-            raise source.invalid("has no sound track")
-        track = container.streams.audio[0]
-        if track.duration is not None and track.time_base is not None and demuxer == "mov":
-            _check_seconds(source, int(track.duration), 1 / float(track.time_base))
-        elif container.duration is not None and demuxer == "matroska":
-            _check_seconds(source, container.duration, av.time_base)
-        to_float = av.AudioResampler(format="fltp")
-        frames = (part for frame in container.decode(track) for part in to_float.resample(frame))
-        first = next(frames, None)
-        if first is None:
-            raise source.invalid("holds no sound")
-
-        def blocks() -> Iterator[Waveform]:
-            yield cast(Waveform, first.to_ndarray()).mean(axis=0)
-            for frame in frames:
-                yield cast(Waveform, frame.to_ndarray()).mean(axis=0)
-
-        yield Stream(first.sample_rate, blocks())
+def _clear_reasons(source: Source, mime: str) -> Iterator[None]:
+    """Put what the libraries raise in words. Their own are "unknown error" and numbers."""
+    try:
+        yield
+    except (av.FFmpegError, soundfile.SoundFileError) as error:
+        raise source.invalid(f"is damaged or cut off: its sound cannot be decoded as {mime}") from error
 
 
-def _check_seconds(source: Source, count: int, rate: float) -> None:
-    if count > source.limits.max_seconds * rate:
-        raise source.too_large(f"{count / rate:,.0f} s of sound", f"{source.limits.max_seconds:g}")
+class _Waveform:
+    """A waveform under way: mixed, resampled and counted as its blocks come."""
 
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._samples: Waveform = np.empty(0, np.float32)
+        self._length = 0
+        self._seconds = 0.0
 
-def _collect(source: Source, stream: Stream) -> Waveform:
-    """Resample and join the blocks, counting as they come."""
-    if stream.rate not in RATES:
-        raise source.invalid(f"declares a sample rate of {stream.rate:,} Hz")
-    resampler = soxr.ResampleStream(stream.rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
-    parts: list[Waveform] = []
-    count = 0
-    for block in stream.blocks:
-        count += len(block)
-        _check_seconds(source, count, stream.rate)
-        if not np.isfinite(block).all():
-            raise source.invalid("has samples that are not finite numbers")
-        parts.append(block if stream.rate == SAMPLE_RATE else resampler.resample_chunk(block, last=False))
-    if count == 0:
-        raise source.invalid("holds no sound")
-    if count < source.limits.min_seconds * stream.rate:
-        raise source.invalid(
-            f"lasts {count / stream.rate:.3f} s; at least {source.limits.min_seconds:g} are needed"
-        )
-    if stream.rate != SAMPLE_RATE:
-        parts.append(resampler.resample_chunk(np.zeros(0, np.float32), last=True))
-    return np.concatenate(parts)
+    def add(self, opened: Opened) -> None:
+        """Append one part of the sound; read it once more if its channels cancel."""
+        before = self._length, self._seconds
+        mixer = Mixer()
+        self._read(opened, mixer.mean)
+        if mixer.cancelled():
+            self._length, self._seconds = before
+            self._read(opened, mixer.remix)
+
+    def join(self) -> Waveform:
+        """Return the whole."""
+        shortest = self._source.limits.min_seconds
+        if self._seconds == 0:
+            raise self._source.invalid("holds no sound")
+        if self._seconds < shortest:
+            raise self._source.invalid(f"lasts {self._seconds:.3f} s; at least {shortest:g} are needed")
+        return self._samples[: self._length]
+
+    def _read(self, opened: Opened, mix: Callable[[Channels], Waveform]) -> None:
+        with opened() as stream:
+            expected = min(stream.seconds, self._source.limits.max_seconds)
+            self._reserve(self._length + int(expected * SAMPLE_RATE) + SAMPLE_RATE)
+            for rate, run in groupby(stream.blocks, lambda block: block.rate):
+                self._resample(rate, (mix(block.samples) for block in run))
+
+    def _resample(self, rate: int, blocks: Iterator[Waveform]) -> None:
+        source = self._source
+        if rate not in RATES:
+            raise source.invalid(f"declares a sample rate of {rate:,} Hz")
+        resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
+        before, count = self._seconds, 0
+        for block in blocks:
+            count += len(block)
+            self._seconds = before + count / rate
+            if self._seconds > source.limits.max_seconds:
+                limit = f"{source.limits.max_seconds:g}"
+                raise source.too_large(f"more than {limit} s of sound", limit)
+            if not np.isfinite(block).all():
+                raise source.invalid("has samples that are not finite numbers")
+            self._append(block if rate == SAMPLE_RATE else resampler.resample_chunk(block, last=False))
+        if rate != SAMPLE_RATE:
+            self._append(resampler.resample_chunk(np.zeros(0, np.float32), last=True))
+
+    def _append(self, piece: Waveform) -> None:
+        end = self._length + len(piece)
+        if end > len(self._samples):
+            self._reserve(end)
+        self._samples[self._length : end] = piece
+        self._length = end
+
+    def _reserve(self, length: int) -> None:
+        """Make room for `length` samples in one array: to join pieces would take twice the memory."""
+        if length > len(self._samples):
+            wider = np.empty(max(length, len(self._samples) * 3 // 2), np.float32)
+            wider[: self._length] = self._samples[: self._length]
+            self._samples = wider
