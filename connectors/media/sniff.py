@@ -13,6 +13,7 @@ from pathlib import PurePosixPath
 from connectors.errors import UnsupportedMedia
 from connectors.media.image_kinds import NETPBM, boxed_picture, unread_picture
 from connectors.media.source import Source
+from connectors.media.tags import sound_start
 from connectors.modality import Modality
 
 
@@ -25,10 +26,9 @@ class MediaType:
 
 
 SUPPORTED = (
-    "images (JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, HEIC, JPEG 2000, PNM), "
-    "sound (wav, flac, ogg, opus, mp3, aiff, m4a, "
-    "aac, mp4, webm), point clouds (npy, npz, ply, pcd, xyz, csv, las, laz), meshes (off, obj, "
-    "stl, glb) and UTF-8 text"
+    "images (JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, HEIC, JPEG 2000, PNM), sound (wav, flac, ogg, opus, "
+    "mp3, aiff, m4a, aac, mp4, mov, webm, wma, amr, au, caf, w64, ac3, wv, tta, dsf), point clouds (npy, "
+    "npz, ply, pcd, xyz, csv, las, laz), meshes (off, obj, stl, glb) and UTF-8 text"
 )
 
 TEXT = MediaType("text", "text/plain")
@@ -50,10 +50,21 @@ SIGNATURES: tuple[tuple[bytes, MediaType], ...] = (
     (rb"FORM.{4}AIF[FC]", MediaType("audio", "audio/aiff")),
     (rb"fLaC", MediaType("audio", "audio/flac")),
     (rb"OggS", MediaType("audio", "audio/ogg")),
+    (rb"\.snd\0|dns\..\0", MediaType("audio", "audio/basic")),
+    (rb"caff\0", MediaType("audio", "audio/x-caf")),
+    (rb"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb", MediaType("audio", "audio/x-w64")),
+    (rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11", MediaType("audio", "audio/x-ms-wma")),
+    (rb"#!AMR(-WB)?\n", MediaType("audio", "audio/amr")),
+    (rb"\x0b\x77.{3}[\x20-\x87]", MediaType("audio", "audio/ac3")),
+    (rb"wvpk.{4}[\x02-\x10]\x04", MediaType("audio", "audio/x-wavpack")),
+    (rb"TTA[12][\x01-\x03]\0", MediaType("audio", "audio/x-tta")),
+    (rb"DSD \x1c\0\0\0", MediaType("audio", "audio/x-dsf")),
     (rb"\xff[\xf0\xf1\xf8\xf9]", MediaType("audio", "audio/aac")),  # ADTS: layer bits 00
     (rb"\xff[\xe2-\xe5\xf2-\xf5\xfa-\xfd]", MediaType("audio", "audio/mpeg")),  # layers III, II
     (rb".{4}ftypM4[AB]", MediaType("audio", "audio/mp4")),
     (rb".{4}ftyp(?!hei|hev|mif1|msf1)", MediaType("audio", "video/mp4")),
+    # QuickTime before `ftyp` was: a box of a size that files have (text begins with larger bytes).
+    (rb"[\0-\x07].{3}(moov|mdat|wide|free|skip|pnot)", MediaType("audio", "video/mp4")),
     (rb"\x1aE\xdf\xa3.{0,60}webm", MediaType("audio", "audio/webm")),
     (rb"\x1aE\xdf\xa3.{0,60}matroska", MediaType("audio", "video/x-matroska")),
     (rb"\x93NUMPY", MediaType("point_cloud", "application/x-npy")),
@@ -65,6 +76,22 @@ SIGNATURES: tuple[tuple[bytes, MediaType], ...] = (
     (rb"\s*solid\b[^\n]*\s+(facet\s+normal|endsolid)\b", STL),
     (rb"(ST)?C?N?OFF\s*(#[^\n]*\n\s*)*\d+\s+\d+\s+\d+", MediaType("point_cloud", "model/off")),
 )
+UNREAD_SOUNDS: tuple[tuple[bytes, str], ...] = (
+    (rb"MThd\0\0\0\x06|RIFF.{4}RMID", "a MIDI file (notes, not sound)"),
+    (rb"MAC [\x80-\xff]\x0f", "a Monkey's Audio (ape) file"),
+    (rb"MP\+[\x07\x17\x27]|MPCKSH", "a Musepack (mpc) file"),
+    (rb"tBaK", "a TAK file"),
+    (rb"ajkg[\x01-\x03]", "a Shorten (shn) file"),
+    (rb"FRM8.{8}DSD ", "a DSDIFF (dff) file"),
+    (rb"Creative Voice File\x1a", "a Creative Voice (voc) file"),
+    (rb"\x7f\xfe\x80\x01", "a DTS file"),
+    (rb"\.RMF\0\0\0", "a RealMedia file"),
+    (rb"RIFF.{4}AVI ", "an AVI video"),
+    (rb"FLV\x01", "a Flash video"),
+    (rb"\0\0\x01\xba|(G.{187}){4}", "an MPEG stream"),
+)
+"""Sounds, and videos with sound, that are told apart to be refused by name."""
+
 PATTERNS = tuple((re.compile(pattern, re.DOTALL), kind) for pattern, kind in SIGNATURES)
 HEAD = 4096
 """Bytes a signature may lie in."""
@@ -90,9 +117,17 @@ SIGNED_EXTENSIONS = {
     ".jfif", ".btf", ".heic", ".heif", ".hif", ".jp2", ".j2k", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm",
     ".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".m4a", ".m4b",
     ".aac", ".mp4", ".m4v", ".mov", ".webm", ".mka", ".mkv",
+    ".aifc", ".rf64", ".bw64", ".w64", ".caf", ".au", ".snd", ".wma", ".asf", ".amr", ".awb", ".3gp",
+    ".3g2", ".ac3", ".eac3", ".wv", ".tta", ".dsf", ".spx", ".ogv", ".mp2", ".qt",
     ".npy", ".npz", ".ply", ".pcd", ".las", ".laz", ".off", ".glb",
 }  # fmt: skip
 """Names that promise a signature: without one in the bytes, the file is not what it says."""
+
+UNREAD_SOUND_EXTENSIONS = {
+    ".mid", ".midi", ".kar", ".rmi", ".ape", ".mpc", ".tak", ".shn", ".dff", ".voc", ".dts", ".ra",
+    ".rm", ".mod", ".xm", ".s3m", ".avi", ".flv", ".mpg", ".mpeg", ".m2ts",
+}  # fmt: skip
+"""Names of sounds and videos that are not read, whether or not their bytes tell."""
 
 UNSERVED_EXTENSIONS = {".gltf", ".pdf", ".zip", ".wrl", ".dae"}
 
@@ -109,12 +144,15 @@ def sniff(data: bytes, name: str | None = None, content_type: str | None = None)
     found = _signed(data)
     if found is not None:
         return found
+    unread = next((what for pattern, what in UNREAD_SOUNDS if re.match(pattern, data, re.DOTALL)), None)
+    if unread is not None:
+        raise _unsupported(source, f"is {unread}")
     suffix = PurePosixPath((name or "").lower()).suffix
     mime = (content_type or "").split(";")[0].strip().lower()
     picture = unread_picture(data, suffix, mime, suffix in EXTENSIONS or mime == "text/plain")
     if picture is not None:
         raise _unsupported(source, f"is {picture}")
-    if suffix in UNSERVED_EXTENSIONS:
+    if suffix in UNSERVED_EXTENSIONS | UNREAD_SOUND_EXTENSIONS:
         raise _unsupported(source, f"is a {suffix} file")
     if suffix in SIGNED_EXTENSIONS:
         raise source.invalid(f"is named {suffix} but holds {_looks(data)}")
@@ -166,8 +204,8 @@ def _signed(data: bytes) -> MediaType | None:
     found = _match(data[:HEAD])
     if found is not None or data[:3] != b"ID3" or len(data) <= 10:
         return found
-    start = 10 + (data[6] << 21 | data[7] << 14 | data[8] << 7 | data[9])
-    return _match(data[start : start + HEAD].lstrip(b"\0")) or MediaType("audio", "audio/mpeg")
+    start = sound_start(data)
+    return _match(data[start : start + HEAD]) or MediaType("audio", "audio/mpeg")
 
 
 def _match(head: bytes) -> MediaType | None:
