@@ -170,3 +170,10 @@ def test_a_chain_obeys_the_limit_of_seconds(join):
 def test_a_chain_decodes_the_same_every_time():
     chain = ogg_file("VORBIS") + ogg_file("OPUS", HIGH, channels=2)
     assert (decode("audio", chain) == decode("audio", chain)).all()
+
+
+@pytest.mark.parametrize(("name", "form"), [("a.webm", "matroska"), ("a.mka", "matroska"), ("a.m4a", "mov")])
+def test_other_containers_last_as_long_as_ffmpeg_says(name, form):
+    twice = samples.file("audio", name) * 2
+    ((rate, expected),) = by_ffmpeg(twice, form)
+    assert len(decode("audio", twice, name=name)) / SAMPLE_RATE == pytest.approx(len(expected) / rate)
