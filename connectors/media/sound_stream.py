@@ -19,7 +19,7 @@ from connectors.errors import UnsupportedMedia
 from connectors.media.mono import Channels
 from connectors.media.source import Source
 
-BLOCK_SAMPLES = 1 << 18
+BLOCK_SAMPLES = 1 << 20
 """Samples libsndfile reads at a time, over all channels."""
 
 BATCH_SAMPLES = 1 << 16
