@@ -63,8 +63,11 @@ def nearest_points(points: Tensor, centres: Tensor, count: int) -> Tensor:
     """
     found = []
     for cloud, centre in zip(points.float(), centres.float(), strict=True):
-        # |p|^2 - 2 c.p orders points as |c - p|^2 does: |c|^2 is the same along a row.
-        keys = torch.addmm(cloud.square().sum(-1), centre, cloud.T, alpha=-2)
+        # |p|^2 - 2 c.p orders points as |c - p|^2 does: |c|^2 is the same along a row. Not a matrix product:
+        # where those may be TF32, distances would have three digits.
+        keys = cloud.square().sum(-1).repeat(len(centre), 1)
+        for axis in range(3):
+            keys.addcmul_(centre[:, axis, None], cloud[:, axis], value=-2)
         found.append(_smallest(keys, count))
     return torch.stack(found)
 
