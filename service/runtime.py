@@ -100,6 +100,8 @@ class Runtime:
         settings = self.settings
         try:
             torch.set_float32_matmul_precision(settings.precision)
+            # torch lets CUDA's float32 convolutions be TF32 unless it is told otherwise.
+            torch.backends.cudnn.allow_tf32 = settings.precision != "highest"
             first, *others = devices_meant(settings.device)
             options: dict[str, Any] = {
                 "dtype": settings.dtype,
