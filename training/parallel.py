@@ -6,6 +6,7 @@ the gradient of the same step in one process, but for BatchNorm, whose statistic
 """
 
 import os
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -13,6 +14,10 @@ from torch import Tensor, distributed, nn
 from torch.nn.functional import cross_entropy
 
 from training.losses import info_nce
+
+LONGEST_WAIT = timedelta(days=2)
+"""How long a process waits for another: while the first makes pseudo-pairs, the others do. NCCL's own limit
+of ten minutes would end a run of the papers' size."""
 
 
 class Group:
@@ -22,7 +27,7 @@ class Group:
         self._opened = False
         if "WORLD_SIZE" in os.environ and not distributed.is_initialized():
             backend = "nccl" if torch.cuda.is_available() else "gloo"
-            distributed.init_process_group(backend)
+            distributed.init_process_group(backend, timeout=LONGEST_WAIT)
             self._opened = True
         active = distributed.is_initialized()
         self.rank: int = distributed.get_rank() if active else 0
