@@ -4,9 +4,14 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 DATA   ?= ../shared/data
 STAMP  := $(VENV)/.installed
+# The GPU check: the Python its wheels are for, and the one there that has torch.
+GPU_PYTHON     ?= 3.12
+GPU_PYTHON_BIN ?= python3
+GPU_WHEELS     := .gpu-wheels
+GPU_PACKAGES   := $(CURDIR)/.gpu-packages
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-slow lint format bench train-compact connect-compact constraints clean
+.PHONY: help setup run test test-slow lint format bench gpu-wheels gpu-check train-compact connect-compact constraints clean
 
 help:            ## List the targets
 	@grep -hE '^[a-z-]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -38,6 +43,13 @@ format: setup    ## Rewrite the sources in the project's format
 
 bench: setup     ## Run every benchmark, quickly
 	for file in benchmarks/[a-z]*.py; do $(BIN)/python $$file --quick; done
+
+gpu-wheels:      ## Download what gpu-check needs on a machine without a network, for Python GPU_PYTHON
+	$(PYTHON) benchmarks/gpu_check/wheels.py fetch $(GPU_WHEELS) --python $(GPU_PYTHON)
+
+gpu-check:       ## Measure what only a GPU can tell, in eight minutes, with the torch of GPU_PYTHON_BIN
+	$(GPU_PYTHON_BIN) benchmarks/gpu_check/wheels.py install $(GPU_WHEELS) $(GPU_PACKAGES)
+	PYTHONPATH=$(GPU_PACKAGES) $(GPU_PYTHON_BIN) benchmarks/gpu.py --json
 
 train-compact: setup  ## Train the compact bundle anew from DATA
 	$(BIN)/python -m training.compact --data $(DATA) --output connectors/bundles/compact
