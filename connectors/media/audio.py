@@ -12,7 +12,6 @@ from dataclasses import replace
 from functools import partial
 from itertools import groupby
 
-import av
 import numpy as np
 import soundfile
 import soxr
@@ -20,7 +19,7 @@ import soxr
 from connectors.media import completeness, framed, mp3, ogg, riff
 from connectors.media.mono import Channels, Mixer
 from connectors.media.sniff import expect
-from connectors.media.sound_stream import Stream, ffmpeg, libsndfile, unknown_codec
+from connectors.media.sound_stream import Stream, Undecodable, libsndfile, unknown_codec
 from connectors.media.source import Source
 from connectors.media.tags import sound_end, sound_start
 from connectors.modality import SAMPLE_RATE, Waveform
@@ -142,6 +141,15 @@ def _ogg_link(source: Source, link: ogg.Link, demuxer: str) -> Opened:
     return partial(ffmpeg, source, data, demuxer) if link.is_partial else _either(source, data, demuxer)
 
 
+@contextmanager
+def ffmpeg(source: Source, data: bytes, demuxer: str) -> Iterator[Stream]:
+    """Open a file with FFmpeg; see `connectors.media.ffmpeg_sound`."""
+    from connectors.media.ffmpeg_sound import ffmpeg as read
+
+    with read(source, data, demuxer) as stream:
+        yield stream
+
+
 def _either(source: Source, data: bytes, demuxer: str) -> Opened:
     """Open a file with libsndfile, or with FFmpeg if libsndfile refuses it."""
 
@@ -153,8 +161,8 @@ def _either(source: Source, data: bytes, demuxer: str) -> Opened:
             except soundfile.LibsndfileError as refusal:
                 try:
                     stream = stack.enter_context(ffmpeg(source, data, demuxer))
-                except av.error.InvalidDataError as error:
-                    if demuxer == "aiff" and refusal.code == UNIMPLEMENTED:
+                except Undecodable as error:
+                    if error.is_bad_data and demuxer == "aiff" and refusal.code == UNIMPLEMENTED:
                         raise unknown_codec(source) from error
                     raise
             yield stream
@@ -178,7 +186,7 @@ def _clear_reasons(source: Source, mime: str) -> Iterator[None]:
     """Put what the libraries raise in words. Their own are "unknown error" and numbers."""
     try:
         yield
-    except (av.FFmpegError, soundfile.SoundFileError) as error:
+    except (Undecodable, soundfile.SoundFileError) as error:
         raise source.invalid(f"is damaged or cut off: its sound cannot be decoded as {mime}") from error
 
 
