@@ -122,19 +122,21 @@ class VectorIndex:
 
     def stats(self, collection: str) -> CollectionStats | None:
         """Return a collection's size and state; None if there is none."""
-        if (found := self._find(collection)) is None:
-            return None
-        count, usage = self.backend.count(found.name, None), self.backend.usage(found.name)
-        return CollectionStats(
-            name=collection,
-            connector=found.layout.connector,
-            dim=found.layout.dim,
-            count=count,
-            indexed=min(count, usage.indexed),
-            optimizing=usage.optimizing,
-            bytes_on_disk=usage.bytes_on_disk,
-            fields=dict(found.fields),
-        )
+
+        def stats(found: Generation) -> CollectionStats:
+            count, usage = self.backend.count(found.name, None), self.backend.usage(found.name)
+            return CollectionStats(
+                name=collection,
+                connector=found.layout.connector,
+                dim=found.layout.dim,
+                count=count,
+                indexed=min(count, usage.indexed),
+                optimizing=usage.optimizing,
+                bytes_on_disk=usage.bytes_on_disk,
+                fields=dict(found.fields),
+            )
+
+        return self._ask(collection, stats)
 
     def declare_field(self, collection: str, key: str, kind: FieldType) -> None:
         """Index a payload field, for present and future points; filters on it get fast."""
@@ -169,13 +171,16 @@ class VectorIndex:
 
     def get(self, collection: str, ids: Sequence[str], with_vectors: bool = False) -> list[StoredPoint]:
         """Return the points with these ids that exist, in the order asked for."""
-        if (found := self._find(collection)) is None:
-            return []
-        points: dict[str, StoredPoint] = {}
-        for batch in _batches(list(dict.fromkeys(ids))):
-            uuids = [point_uuid(collection, each) for each in batch]
-            for record in self.backend.retrieve(found.name, uuids, with_vectors):
-                points[record.payload["id"]] = read_point(record.payload, record.vectors)
+
+        def points_by_id(found: Generation) -> dict[str, StoredPoint]:
+            points: dict[str, StoredPoint] = {}
+            for batch in _batches(list(dict.fromkeys(ids))):
+                uuids = [point_uuid(collection, each) for each in batch]
+                for record in self.backend.retrieve(found.name, uuids, with_vectors):
+                    points[record.payload["id"]] = read_point(record.payload, record.vectors)
+            return points
+
+        points = self._ask(collection, points_by_id) or {}
         return [points[each] for each in ids if each in points]
 
     def delete(self, collection: str, ids: Sequence[str]) -> list[str]:
@@ -284,8 +289,7 @@ class VectorIndex:
     def count(self, collection: str, modality: Modality | None = None, where: Filter | None = None) -> int:
         """Return the exact number of points that match."""
         parsed = with_modality(parse_filter(where, collection), modality)
-        found = self._find(collection)
-        return self.backend.count(found.name, parsed) if found else 0
+        return self._ask(collection, lambda found: self.backend.count(found.name, parsed)) or 0
 
     def facets(
         self, collection: str, key: str, limit: int = 10, where: Filter | None = None
@@ -294,17 +298,19 @@ class VectorIndex:
         check_field(key)
         parsed = parse_filter(where, collection)
         _check_page(limit, 0)
-        if (found := self._find(collection)) is None:
-            return []
-        facetable = sorted(
-            name for name, kind in found.fields.items() if kind in ("keyword", "integer", "bool")
-        )
-        if key not in facetable:
-            raise InvalidFilter(
-                f"collection {collection} cannot be faceted on {key!r}, only on {', '.join(facetable)}; "
-                "declare it as a keyword, integer or bool field first"
+
+        def values(found: Generation) -> list[tuple[str | int | bool, int]]:
+            facetable = sorted(
+                name for name, kind in found.fields.items() if kind in ("keyword", "integer", "bool")
             )
-        hits = [hit for hit in self.backend.facet(found.name, key, parsed, limit) if hit[1]]
+            if key not in facetable:
+                raise InvalidFilter(
+                    f"collection {collection} cannot be faceted on {key!r}, only on {', '.join(facetable)}; "
+                    "declare it as a keyword, integer or bool field first"
+                )
+            return self.backend.facet(found.name, key, parsed, limit)
+
+        hits = [hit for hit in self._ask(collection, values) or () if hit[1]]
         return sorted(hits, key=lambda hit: (-hit[1], str(hit[0])))
 
     def writing(self, collection: str) -> FairLock:
