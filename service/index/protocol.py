@@ -181,9 +181,6 @@ class Index(Protocol):
         Raises `InvalidFilter` where the field is not one of the collection's `fields`.
         """
 
-    def delete_matching(self, collection: str, where: Filter) -> list[str]:
-        """Delete the points a filter matches; return their ids. Durable when this returns."""
-
     def declare_field(self, collection: str, key: str, kind: FieldType) -> None:
         """Index a payload field, for present and future points; filters on it get fast."""
 

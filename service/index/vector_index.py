@@ -195,15 +195,6 @@ class VectorIndex:
                     self.backend.delete(found.name, uuids)
             return there
 
-    def delete_matching(self, collection: str, where: Filter) -> list[str]:
-        """Delete the points a filter matches; return their ids. Durable when this returns."""
-        deleted: list[str] = []
-        while True:
-            page, _ = self.scroll(collection, BATCH, where=where)
-            if not page:
-                return deleted
-            deleted += self.delete(collection, [point.id for point in page])
-
     def set_payload(self, collection: str, point_id: str, payload: Mapping[str, Any]) -> bool:
         """Replace the named top-level fields of one point's payload; False if there is no such point."""
         check_payload(payload, f"point {point_id!r}")

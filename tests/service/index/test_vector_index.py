@@ -103,16 +103,6 @@ def test_delete_tells_what_was_really_there(index: VectorIndex) -> None:
     assert index.count("birds") == 3
 
 
-def test_delete_matching_deletes_what_the_filter_matches(index: VectorIndex) -> None:
-    points = make_points(700)
-    index.upsert("birds", points)
-    red = {"must": [{"key": "metadata.colour", "match": {"value": "red"}}]}
-    expected = {point.id for point in points if point.payload["metadata"]["colour"] == "red"}
-    assert set(index.delete_matching("birds", red)) == expected
-    assert index.count("birds") == 700 - len(expected)
-    assert index.count("birds", where=red) == 0
-
-
 def test_set_payload_replaces_the_fields_it_names(index: VectorIndex) -> None:
     [point] = make_points(1)
     index.upsert("birds", [point])
@@ -254,7 +244,7 @@ READS: dict[str, tuple[str, Read, object, object]] = {
     "facets": ("facet", lambda index: index.facets("bees", "modality"), [], [("image", 1), ("text", 1)]),
     "its state": ("usage", lambda index: getattr(index.stats("bees"), "count", None), None, 2),
 }
-"""By what is read: the call that the backend gets, and the answers without the collection and with a new one."""
+"""By what is read: the backend's part in it, and the answers without the collection and with a new one."""
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["for good", "made anew"])

@@ -175,6 +175,8 @@ def test_files_go_with_the_points_that_a_filter_matches(tmp_path: Path) -> None:
         where = {"must": [{"key": "metadata.n", "range": {"gte": 10}}]}
         deleted = PointStore(index, store).delete_matching("a", where)
         assert sorted(map(int, deleted)) == [*range(10, PAGE + 20)]
+        assert index.count("a") == 10
+        assert index.count("a", where=where) == 0
         assert sorted(store) == sorted(keys[:10])
 
 
