@@ -1,4 +1,4 @@
-"""How tests wait: for what must happen, or, where they kill something, until some moment nobody chose.
+"""Waiting in tests: for what must happen, or, where they kill something, until some moment nobody chose.
 
 No other module of the tests sleeps, but for those that `test_tests.py` names.
 """

@@ -181,7 +181,7 @@ class Asking(asyncio.Protocol):
 
 
 async def open_loop(port: int, requests: Sequence[bytes], rate: float, seconds: float) -> Load:
-    """`rate` requests a second, whatever becomes of them: those turned away are not sent again.
+    """`rate` requests a second, whatever becomes of them: those refused are not sent again.
 
     Latency counts from the moment a request was due, so that a late sender hides nothing.
     """

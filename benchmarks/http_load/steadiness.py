@@ -57,7 +57,7 @@ def overload(server: Running, kind: str, seconds: float) -> list[Row]:
     return [
         Row(f"{kind}: saturated", saturated.rate, "requests/s"),
         Row(f"{name}: offered", asked / seconds, "requests/s"),
-        Row(f"{name}: turned away with 429", refused, "of all"),
+        Row(f"{name}: refused with 429", refused, "of all"),
         Row(f"{name}: not sent, as every connection was busy", flooded.unsent / max(asked, 1), "of all"),
         at_most(f"{name}: answered with neither 200 nor 429", strange, "requests", 0),
         at_least(f"{name}: goodput", goodput, "of saturated", 0.9),

@@ -66,7 +66,7 @@ class CpuSlots:
 
     @property
     def waiting(self) -> int:
-        """How many wait for a slot now."""
+        """The number of functions that wait for a slot now."""
         return len(self._turns)
 
     def run(

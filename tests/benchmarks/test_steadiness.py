@@ -35,9 +35,9 @@ def values(rows: list[object]) -> dict[str, float]:
     return {row.name.partition(": ")[2]: row.value for row in rows}
 
 
-def test_under_overload_the_rest_is_turned_away_and_memory_stays(small_server: Running) -> None:
+def test_under_overload_the_rest_is_refused_and_memory_stays(small_server: Running) -> None:
     found = values(steadiness.overload(small_server, "text", 2.0))
-    assert found["turned away with 429"] > 0.1
+    assert found["refused with 429"] > 0.1
     assert found["answered with neither 200 nor 429"] == 0
     assert found["p99 of those accepted"] > 0
     assert found["memory grown"] < 20
