@@ -148,8 +148,9 @@ class Runtime:
             self.failure = error
             self.phase = "failed"
             raise
-        if self.phase in ("loading", "refreshing", "preparing"):
-            self.phase = "ready"
+        if self.phase not in ("loading", "refreshing", "preparing"):
+            return  # it was told to drain meanwhile
+        self.phase = "ready"
         log.info(
             "ready after %.1f s: bundle %s, connector %s, %s",
             time.perf_counter() - started,

@@ -1,6 +1,7 @@
 """While it loads and while it drains, the service says that it cannot answer, and when to come back."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from fastapi import FastAPI
 
 from service.http.app import create_app
+from service.pipeline import Pipeline
 from service.runtime import Runtime
 from service.settings import Settings
 
@@ -22,11 +24,14 @@ OPERATIONS = (
 
 
 @pytest.fixture
-def app(tiny_bundle: Path, tmp_path: Path) -> FastAPI:
+def settings(tiny_bundle: Path, tmp_path: Path) -> Settings:
+    return Settings(bundle=str(tiny_bundle), data_dir=tmp_path / "data", index="local", queue_items=4)
+
+
+@pytest.fixture
+def app(settings: Settings) -> FastAPI:
     """An app that nobody has begun to load."""
-    return create_app(
-        Settings(bundle=str(tiny_bundle), data_dir=tmp_path / "data", index="local", queue_items=4)
-    )
+    return create_app(settings)
 
 
 def talk(app: FastAPI, work: Callable[[httpx.AsyncClient], Awaitable[None]]) -> None:
@@ -69,3 +74,24 @@ def test_while_it_drains_nothing_is_begun_and_nobody_is_told_that_a_queue_is_ful
             await assert_unavailable(api, "draining")
 
     talk(app, work)
+
+
+@pytest.mark.parametrize("drained", [False, True])
+def test_only_a_service_that_is_ready_says_so(
+    drained: bool, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def run() -> None:
+        async def prepare(pipeline: Pipeline) -> None:
+            if drained:
+                runtime.drain()
+
+        runtime = Runtime(settings, prepare)
+        try:
+            await runtime.load()
+        finally:
+            await runtime.close()
+        assert runtime.phase == ("draining" if drained else "ready")
+
+    with caplog.at_level(logging.INFO, "isthmus"):
+        asyncio.run(run())
+    assert ("ready after" in caplog.text) is not drained
