@@ -104,6 +104,9 @@ class IngestJob:
         """Remove a cancelled job's input; the points it stored stay."""
         await asyncio.to_thread(self._inputs.remove, IngestParams(**work.params).input)
 
+    async def close(self) -> None:
+        """Do nothing: the pipeline and the inputs are others' to close."""
+
     async def _run(
         self, work: Work, params: IngestParams, source: IngestSource, progress: Progress
     ) -> Progress:

@@ -47,7 +47,7 @@ class JobRunner:
             self._tasks.append(task)
 
     async def close(self) -> None:
-        """Stop running jobs; they go on at the next start. Idempotent."""
+        """Stop running jobs, which go on at the next start, and close their kinds. Idempotent."""
         self._stopping = True
         for work in self._running.values():
             work.interrupt("stop")
@@ -60,6 +60,8 @@ class JobRunner:
                 with suppress(asyncio.CancelledError):
                     await task
         self._tasks = []
+        for kind in self._kinds.values():
+            await kind.close()
 
     async def submit(
         self, kind: str, params: Mapping[str, Any], idempotency_key: str | None = None

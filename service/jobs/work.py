@@ -44,6 +44,9 @@ class JobKind(Protocol):
     async def discard(self, work: "Work") -> None:
         """Clear away what a cancelled job leaves. May be called twice, and for a job that never ran."""
 
+    async def close(self) -> None:
+        """Release what the kind itself holds, once no job of it runs any more. Idempotent."""
+
 
 class Work:
     """One job while it runs. Its methods are for the event loop."""

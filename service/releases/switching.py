@@ -82,6 +82,10 @@ class RefreshJob:
         """Delete the points that a cancelled refresh had projected."""
         await asyncio.to_thread(discard, self._pipeline.index, work.params["version"])
 
+    async def close(self) -> None:
+        """Wait for the step that its thread may still be at, and end the thread."""
+        await asyncio.to_thread(self._thread.shutdown)
+
     async def _project_all(self, work: Work, refresh: Refresh) -> None:
         steps = refresh.steps()
         share = self._settings.refresh_share

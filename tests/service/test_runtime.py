@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from fastapi import FastAPI
 
 from service.http.app import create_app
 from service.pipeline import Pipeline
+from service.releases.switching import activate
 from service.runtime import Runtime
 from service.settings import Settings
 
@@ -95,3 +97,23 @@ def test_only_a_service_that_is_ready_says_so(
     with caplog.at_level(logging.INFO, "isthmus"):
         asyncio.run(run())
     assert ("ready after" in caplog.text) is not drained
+
+
+def test_the_thread_of_a_switch_ends_with_the_service(settings: Settings) -> None:
+    def refreshing() -> list[str]:
+        return [each.name for each in threading.enumerate() if each.name.startswith("refresh")]
+
+    async def run() -> None:
+        runtime = Runtime(settings)
+        try:
+            await runtime.load()
+            pipeline = runtime.pipeline
+            version = pipeline.space.connector_version
+            job = await activate(pipeline, runtime.releases, runtime.jobs, version)
+            assert (await runtime.jobs.ended(job.id)).state == "done"
+            assert len(refreshing()) == 1
+        finally:
+            await runtime.close()
+        assert refreshing() == []
+
+    asyncio.run(run())

@@ -40,6 +40,8 @@ class Counting:
         self.begun_at: list[int] = []
         self.discarded: list[str] = []
         self.kept = 0
+        self.at_work = False
+        self.closed = False
         self._winding_down: Gate | None = None
         self._discarding: Gate | None = None
 
@@ -54,6 +56,7 @@ class Counting:
         return self._discarding
 
     async def run(self, work: Work) -> Mapping[str, Any]:
+        self.at_work = True
         try:
             return await self._count(work)
         except Interrupted:
@@ -61,6 +64,8 @@ class Counting:
                 self._winding_down = None
                 await gate.wait()
             raise
+        finally:
+            self.at_work = False
 
     async def _count(self, work: Work) -> Mapping[str, Any]:
         start = (work.checkpoint or {"at": 0})["at"]
@@ -82,6 +87,10 @@ class Counting:
             self._discarding = None
             await gate.wait()
         self.discarded.append(work.id)
+
+    async def close(self) -> None:
+        assert not self.at_work
+        self.closed = True
 
     def let(self, steps: int) -> None:
         for _ in range(steps):
@@ -260,6 +269,16 @@ def test_a_job_resumed_while_its_pause_winds_down_goes_on(tmp_path: Path) -> Non
         assert (await runner.ended(job.id)).state == "done"
 
     run(tmp_path, scenario)
+
+
+def test_a_kind_is_closed_once_its_jobs_have_stopped(tmp_path: Path) -> None:
+    async def scenario(runner: JobRunner, kind: Counting) -> None:
+        await runner.submit("counting", {"to": 3})
+        await async_until(lambda: kind.at_work)
+        assert not kind.closed
+        asyncio.get_running_loop().call_soon(kind.let, 1)  # while `close` waits, and not before
+
+    assert run(tmp_path, scenario).closed
 
 
 def test_a_key_makes_a_job_once(tmp_path: Path) -> None:
