@@ -1,19 +1,26 @@
 """A running service is backed up while others write; what a kill left over is collected."""
 
+import asyncio
 import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
+import pytest
 from media_files import png
 from server_process import StartServer
+from starlette.types import Message
 from typer.testing import CliRunner
 from vector_tolerance import assert_same_vectors
-from waiting import until
+from waiting import async_until, until
 
 from service.backup.directory import check_backup
 from service.commands.store import app
+from service.errors import IndexUnavailable
+from service.http.app import create_app
+from service.runtime import Runtime
+from service.settings import Settings
 
 
 def run(*arguments: object) -> str:
@@ -52,6 +59,57 @@ def test_the_command_backs_a_running_service_up(start_server: StartServer, tmp_p
     page = server.client.get("/points", params={"collection": "more"}).json()
     for point in page["points"]:
         assert server.client.get(point["media_url"]).text == point["text"]
+
+
+POST: dict[str, object] = {
+    "type": "http",
+    "asgi": {"version": "3.0", "spec_version": "2.3"},
+    "http_version": "1.1",
+    "method": "POST",
+    "scheme": "http",
+    "path": "/backup",
+    "raw_path": b"/backup",
+    "query_string": b"",
+    "headers": [],
+}
+"""The request for a backup, as a server has it for the app."""
+
+
+@pytest.mark.parametrize("refused", [False, True], ids=["its client is gone", "the index refuses"])
+def test_a_backup_that_never_begins_leaves_nothing_and_holds_no_deletion_up(
+    refused: bool, tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = create_app(Settings(bundle=str(tiny_bundle), data_dir=tmp_path / "data"))
+    runtime: Runtime = api.state.runtime
+    copied, swept, sent = list[Path](), list[bool](), list[int]()
+
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        copied.extend(runtime.scratch.iterdir())
+        if not refused:
+            await asyncio.Event().wait()  # nobody takes it
+        if message["type"] == "http.response.start":
+            sent.append(message["status"])
+
+    def refuse(*arguments: object) -> None:
+        raise IndexUnavailable("the index does not answer")
+
+    async def run() -> None:
+        await runtime.load()
+        monkeypatch.setattr(runtime, "sweep_soon", lambda: swept.append(True))
+        try:
+            if refused:
+                monkeypatch.setattr("service.backup.stream.copy_data", refuse)
+            await api(POST, receive, send)
+            await async_until(lambda: swept)
+        finally:
+            await runtime.close()
+
+    asyncio.run(run())
+    assert (len(copied), sent) == ((0, [503]) if refused else (1, []))
+    assert list(runtime.scratch.iterdir()) == []
 
 
 def test_orphans_are_gone_after_the_next_start(start_server: StartServer) -> None:
