@@ -86,19 +86,22 @@ async def ingest(
         kind, path = body.source()
         submitted = IngestRequest(kind, body.collection, path, metadata=body.metadata or {})
         record = await take(submitted, idempotency_key)
-    return JsonReply(job_reply(record, runtime.jobs.rate(record.id)), 202)
+    headers = {"location": f"/jobs/{record.id}"}
+    return JsonReply(job_reply(record, runtime.jobs.rate(record.id)), 202, headers)
 
 
 @asynccontextmanager
 async def _read_upload(request: Request) -> AsyncIterator[IngestRequest]:
     """Read a form into an `IngestRequest`; its file is deleted at the block's end."""
     async with request.form(max_files=4, max_fields=8, max_part_size=FIELD_BYTES) as form:
-        files = {name: value for name, value in form.items() if isinstance(value, UploadFile)}
-        fields: dict[str, Any] = {name: value for name, value in form.items() if name not in files}
+        files = [(name, value) for name, value in form.multi_items() if isinstance(value, UploadFile)]
+        fields: dict[str, Any] = {
+            name: value for name, value in form.multi_items() if not isinstance(value, UploadFile)
+        }
         kinds: dict[str, SourceKind] = {"archive": "archive", "manifest": "manifest"}
-        if len(files) != 1 or not files.keys() <= kinds.keys():
+        if len(files) != 1 or files[0][0] not in kinds:
             raise InvalidRequest("send one file, in the field 'archive' or 'manifest'", "archive")
-        [(name, file)] = files.items()
+        [(name, file)] = files
         metadata = fields.pop("metadata", None)
         try:
             options = IngestFields.model_validate(fields)

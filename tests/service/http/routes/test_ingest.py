@@ -111,6 +111,7 @@ def test_a_folder_goes_in_and_its_bad_files_are_named(server: ServerProcess) -> 
     body = {"folder": "mixed", "collection": "mixed", "metadata": {"from": "folder"}}
     reply = server.client.post("/jobs/ingest", json=body)
     assert reply.status_code == 202
+    assert reply.headers["location"] == f"/jobs/{reply.json()['id']}"
     job = wait(server.client, reply, ended)
     assert job["kind"] == "ingest"
     assert job["progress"]["done"] == job["progress"]["total"] == 8
@@ -314,6 +315,11 @@ BAD: dict[str, tuple[int, dict[str, Any]]] = {
     "a bad collection": (422, {"json": {"folder": "mixed", "collection": "no/name"}}),
     "no file": (422, {"files": {"other": b"x"}}),
     "two files": (422, {"files": [("archive", b"x"), ("manifest", b"y")]}),
+    "two files in one field": (422, {"files": [("archive", zip_of({"a.txt": b"a"}))] * 2}),
+    "a file and a text in one field": (
+        422,
+        {"files": {"manifest": b'{"text": "a"}'}, "data": {"manifest": "b"}},
+    ),
     "no archive": (415, {"files": {"archive": b"hello"}}),
     "an empty upload": (415, {"files": {"archive": b""}}),
     "a cut archive": (422, {"files": {"archive": zip_of({"a.jpg": jpeg()})[:-30]}}),
