@@ -58,7 +58,8 @@ class IndexStore:
 
     def pids(self) -> list[int]:
         """The shards' processes."""
-        return [shard.pid for shard in getattr(self.index.backend, "_opened", list)()]
+        backend = self.index.backend
+        return backend.pids() if isinstance(backend, EdgeBackend) else []
 
     def close(self) -> None:
         """Close the index."""

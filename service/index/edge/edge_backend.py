@@ -105,6 +105,10 @@ class EdgeBackend:
                 shard.close()
             self._guard.close()
 
+    def pids(self) -> list[int]:
+        """Return the ids of the processes that serve shards now; a shard has one from its first call on."""
+        return [shard.pid for shard in self._opened() if shard.pid is not None]
+
     def ping(self) -> None:
         """Return if every open shard answers; else raise `IndexUnavailable`."""
         if self._closed:
