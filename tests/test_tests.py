@@ -13,9 +13,23 @@ REACHES_INSIDE = {
         "a collection has to be deleted between two answers of its shard's process"
     ),
     "benchmarks/test_findings.py:": "an underscore marks the benchmarks' modules that are no programs",
-    "service/engine/test_decode_processes.py:": "kills the children, and counts those that are left",
-    "service/index/edge/test_edge_backend.py:": (
-        "kills, holds and replaces a shard's process at each of its steps"
+    "service/engine/test_decode_processes.py:reach_in_for_the_children": (
+        "children have to be killed at work and idle, and be seen to have ended"
+    ),
+    "service/index/edge/test_edge_backend.py:reach_into_the_index_for_the_shard": (
+        "what its process is told and whether it is due are no caller's affair"
+    ),
+    "service/index/edge/test_edge_backend.py:reach_into_the_shard_for_a_process_to_overtake": (
+        "a process has to be overtaken, or killed, between two answers"
+    ),
+    "service/index/edge/test_edge_backend.py:reach_into_the_shard_to_see_whether_it_notes": (
+        "what is written once a copy has begun has to be told from what is in it"
+    ),
+    "service/index/edge/test_edge_backend.py:hand_over_reaching_into_the_backend": (
+        "a copy has to take over at a moment that the test chooses"
+    ),
+    "service/index/edge/test_edge_backend.py:reach_into_the_optimizer_to_keep_it_busy": (
+        "another shard has to be optimised for as long as the test asks"
     ),
 }
 """By file and function, or file alone: why it uses what is private to a module that is not its own."""
@@ -27,10 +41,8 @@ SLEEPS = {
     "service/tiny_encoders.py:pass_gate": "a gate that another process opens",
     "service/engine/test_worker.py:the_way_to_a_client_and_back": "a network that takes time",
     "e2e/test_page.py:let_it_record": "a recording is as long as it takes",
-    "service/engine/test_decode_processes.py:": "loops around conditions",
-    "service/index/edge/test_edge_backend.py:": "loops around conditions",
 }
-"""By file and function, or file alone: why it sleeps."""
+"""By file and function: why it sleeps."""
 BY_NAME = {"getattr", "setattr", "hasattr", "delattr", "patch", "object", "attrgetter"}
 """Functions that take the name of what they look at or replace."""
 SLEEPING = {"sleep", "wait_for_timeout"}

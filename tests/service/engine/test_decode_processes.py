@@ -4,7 +4,6 @@ import asyncio
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 from PIL import Image
+from waiting import async_until, until
 
 from connectors.bundle import load_bundle
 from connectors.errors import InvalidMedia, MediaTooLarge
@@ -42,7 +42,15 @@ def processes() -> Iterator[DecodeProcesses]:
     running = DecodeProcesses()
     yield running
     running.close()
-    assert not running._all
+    assert running.running == 0
+
+
+def reach_in_for_the_children(
+    processes: DecodeProcesses, *, at_work: bool = False
+) -> list[subprocess.Popen[bytes]]:
+    """The children, or those at a file: nobody but a test kills them, or looks whether they have ended."""
+    idle = set(processes._idle) if at_work else set()
+    return [child.process for child in processes._all - idle]
 
 
 @contextmanager
@@ -50,14 +58,13 @@ def killing(processes: DecodeProcesses, times: int) -> Iterator[None]:
     """Kills as many children as told, each while it is at something; fails if there were not so many."""
     done, killed = threading.Event(), set[int]()
 
-    def work() -> None:
-        while len(killed) < times and not done.is_set():
-            for child in processes._all - set(processes._idle):
-                killed.add(child.process.pid)
-                child.process.kill()
-            time.sleep(0.001)
+    def kill() -> bool:
+        for child in reach_in_for_the_children(processes, at_work=True):
+            killed.add(child.pid)
+            child.kill()
+        return len(killed) >= times or done.is_set()
 
-    thread = threading.Thread(target=work, daemon=True)
+    thread = threading.Thread(target=until, args=(kill,), daemon=True)
     thread.start()
     try:
         yield
@@ -81,7 +88,7 @@ def test_the_points_and_the_errors_are_those_of_this_process(processes: DecodePr
         with pytest.raises(type(here.value)) as there:
             processes.decode("point_cloud", data, name, limits)
         assert there.value.message == here.value.message
-    assert len(processes._all) == 1
+    assert processes.running == 1
 
 
 def test_a_child_that_is_killed_is_replaced_and_the_file_decoded(processes: DecodeProcesses) -> None:
@@ -101,9 +108,9 @@ def test_children_that_were_killed_while_idle_cost_no_file_an_attempt(processes:
     mesh = obj(3_000)
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(lambda name: processes.decode("point_cloud", mesh, name, LIMITS), "abc"))
-    for child in processes._all:
-        child.process.kill()
-        child.process.wait()
+    for child in reach_in_for_the_children(processes):
+        child.kill()
+        child.wait()
     processes.decode("point_cloud", mesh, "shape.obj", LIMITS)
 
 
@@ -113,7 +120,7 @@ def test_a_file_that_takes_too_long_is_refused(
     monkeypatch.setattr("service.engine.decode_processes.DECODE_SECONDS", 1)
     with pytest.raises(InvalidMedia, match=r"shape\.obj takes more than 1 s"):
         processes.decode("point_cloud", b"v 1 2 3\n" * 2_000_000, "shape.obj", LIMITS)
-    assert not processes._all
+    assert processes.running == 0
     assert len(processes.decode("point_cloud", obj(100), "shape.obj", LIMITS))
 
 
@@ -142,13 +149,13 @@ def test_every_kind_of_media_crosses_as_it_is_decoded(processes: DecodeProcesses
 
 def test_idle_children_are_ended(processes: DecodeProcesses, monkeypatch: pytest.MonkeyPatch) -> None:
     processes.decode("point_cloud", obj(100), "shape.obj", LIMITS)
-    (child,) = processes._all
+    [child] = reach_in_for_the_children(processes)
     processes.end_idle()
-    assert child.process.poll() is None
+    assert child.poll() is None
     monkeypatch.setattr("service.engine.decode_processes.IDLE_SECONDS", 0.0)
     processes.end_idle()
-    assert child.process.poll() is not None
-    assert not processes._all
+    assert child.poll() is not None
+    assert processes.running == 0
 
 
 def test_closing_ends_a_child_at_work_and_there_are_no_new_ones(processes: DecodeProcesses) -> None:
@@ -162,8 +169,7 @@ def test_closing_ends_a_child_at_work_and_there_are_no_new_ones(processes: Decod
 
     working = threading.Thread(target=work)
     working.start()
-    while not processes._all:
-        time.sleep(0.001)
+    until(lambda: processes.running, every=0.001)
     processes.close()
     working.join(60)
     assert len(failed) == 1
@@ -177,9 +183,7 @@ def test_a_file_that_is_decoded_out_of_process_keeps_no_decoder_from_the_others(
         engine = await Engine.start(load_bundle(tiny_bundle), settings, Metrics())
         try:
             slow = asyncio.create_task(engine.embed([MediaInput(mesh, len(mesh), "shape.obj")], 60.0))
-            async with asyncio.timeout(60):
-                while not engine.preprocessor.processes.running:
-                    await asyncio.sleep(0.001)
+            await async_until(lambda: engine.preprocessor.processes.running, 60)
             (quick,) = await engine.embed([MediaInput(cloud, len(cloud), "a.xyz")], 60.0)
             assert isinstance(quick, Embedding)
             assert not slow.done()

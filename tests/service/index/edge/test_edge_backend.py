@@ -3,12 +3,13 @@
 import os
 import signal
 import threading
-import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from waiting import until
 
 from service.concurrency.messages import Request
 from service.errors import IndexUnavailable
@@ -17,7 +18,7 @@ from service.index.edge.optimizer import OptimizerSettings
 from service.index.edge.shard import Shard
 from service.index.edge.shard_folder import lock_folder
 from service.index.edge.shard_messages import Count, Hold, Ping
-from service.index.edge.shard_process import GraphSettings
+from service.index.edge.shard_process import GraphSettings, ShardProcess
 from service.index.protocol import Layout, Point
 from service.index.vector_index import VectorIndex
 
@@ -38,16 +39,42 @@ def many(count: int, start: int = 0, dim: int = 64) -> list[Point]:
     ]
 
 
-def child_of(index: VectorIndex, collection: str = "birds") -> int:
-    name = index.backend.current()[collection].name
-    pid = index.backend._shard(name).pid
-    assert pid is not None
+def child_of(index: VectorIndex) -> int:
+    """The process of the index's only shard."""
+    [pid] = index.backend.pids()
     return pid
 
 
-def wait_until_noting(shard: Shard, optimising: threading.Thread) -> None:
-    while shard._behind is None and optimising.is_alive():
-        time.sleep(0.001)
+def shards_in(folder: Path) -> int:
+    return len(list((folder / "shards").iterdir()))
+
+
+def reach_into_the_index_for_the_shard(index: VectorIndex) -> Shard:
+    """The shard of the birds: what its process is told, and whether it is due, no caller gets to see."""
+    shard: Shard = index.backend._shard(index.backend.current()["birds"].name)
+    return shard
+
+
+def reach_into_the_shard_for_a_process_to_overtake(shard: Shard) -> ShardProcess:
+    """The process behind the shard: something has to happen between two answers of it, or to it alone."""
+    process: ShardProcess = shard._process
+    return process
+
+
+def reach_into_the_shard_to_see_whether_it_notes(shard: Shard) -> bool:
+    """Return whether what is written is noted for a copy, which no caller can tell."""
+    return shard._behind is not None
+
+
+def hand_over_reaching_into_the_backend(index: VectorIndex, shard: Shard, follower: ShardProcess) -> None:
+    """Let a copy take over as the optimiser does at the end, at a moment that the test chooses."""
+    shard.hand_over(follower, lambda: index.backend._replaced(shard, follower.path))
+
+
+def reach_into_the_optimizer_to_keep_it_busy(index: VectorIndex) -> AbstractContextManager[object]:
+    """Holds, while entered, what the optimiser holds while it is at another shard."""
+    busy: AbstractContextManager[object] = index.backend._optimizer._one
+    return busy
 
 
 def test_a_killed_child_is_started_anew_and_nothing_is_lost(tmp_path: Path) -> None:
@@ -79,8 +106,7 @@ def test_a_child_killed_under_load_fails_no_call(tmp_path: Path) -> None:
         writer = threading.Thread(target=write)
         writer.start()
         for enough in (20, 60, 130):
-            while acknowledged < enough and not failures:
-                time.sleep(0.005)
+            until(lambda enough=enough: acknowledged >= enough or failures)
             os.kill(child_of(index), signal.SIGKILL)
         writer.join()
         assert failures == []
@@ -96,13 +122,13 @@ def test_a_shard_has_one_owner_until_its_process_has_ended(tmp_path: Path) -> No
     os.close(lock_folder(folder, seconds=0.0))
 
 
-def test_a_stuck_child_is_ended_and_the_caller_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stuck_child_is_ended_and_the_caller_told(tmp_path: Path) -> None:
     with VectorIndex(EdgeBackend(tmp_path, optimizer=NEVER, graph=SMALL), LAYOUT) as index:
         index.upsert("birds", many(3))
-        shard = index.backend._shard(index.backend.current()["birds"].name)
+        process = reach_into_the_shard_for_a_process_to_overtake(reach_into_the_index_for_the_shard(index))
         os.kill(child_of(index), signal.SIGSTOP)
         with pytest.raises(IndexUnavailable, match="did not answer"):
-            shard._process.call(Ping(), seconds=0.2)
+            process.call(Ping(), seconds=0.2)
         assert index.count("birds") == 3
 
 
@@ -110,7 +136,7 @@ def test_optimising_leaves_reads_and_writes_going_and_loses_none(tmp_path: Path)
     points = many(2_500)
     with VectorIndex(EdgeBackend(tmp_path, optimizer=NEVER, graph=SMALL), LAYOUT) as index:
         index.upsert("birds", points)
-        name = index.backend.current()["birds"].name
+        name, shard = index.backend.current()["birds"].name, reach_into_the_index_for_the_shard(index)
         former = child_of(index)
         assert index.stats("birds").indexed == 0
         optimising = threading.Thread(target=index.backend.optimize, args=(name,))
@@ -118,7 +144,10 @@ def test_optimising_leaves_reads_and_writes_going_and_loses_none(tmp_path: Path)
         written = 0
         while optimising.is_alive() and written < 400:
             if written == 200:  # what was written before the copy began is in it: the rest comes after
-                wait_until_noting(index.backend._shard(name), optimising)
+                until(
+                    lambda: reach_into_the_shard_to_see_whether_it_notes(shard) or not optimising.is_alive(),
+                    every=0.001,
+                )
             index.upsert("birds", many(5, start=20_000 + written))
             index.delete("birds", [f"p{written}"])
             index.set_payload("birds", f"p{1500 + written}", {"name": "patched"})
@@ -127,13 +156,13 @@ def test_optimising_leaves_reads_and_writes_going_and_loses_none(tmp_path: Path)
         optimising.join()
         assert written > 0
         assert child_of(index) != former
-        assert index.backend._shard(name).unindexed() > 0, "what was written meanwhile is still to be indexed"
+        assert shard.unindexed() > 0, "what was written meanwhile is still to be indexed"
         assert index.stats("birds").indexed >= 2_000
         assert not index.stats("birds").optimizing
         assert index.count("birds") == 2_500 + written - written // 5
         assert index.get("birds", [f"p{1500 + written - 5}"])[0].payload["name"] == "patched"
         assert index.get("birds", [f"p{n}" for n in range(0, written, 5)]) == []
-        assert len(list((tmp_path / "shards").iterdir())) == 1
+        assert shards_in(tmp_path) == 1
         found = [index.search("birds", each.unified, limit=1)[0].point.id for each in points[1000:1100]]
         assert found == [each.id for each in points[1000:1100]]
 
@@ -142,7 +171,7 @@ def test_a_writer_that_never_pauses_does_not_hold_an_optimised_copy_off(tmp_path
     backend = EdgeBackend(tmp_path, optimizer=NEVER, graph=SMALL)
     with VectorIndex(backend, LAYOUT) as index:
         index.upsert("birds", many(10))
-        shard, target = backend._shard(backend.current()["birds"].name), tmp_path / "shards" / "copy"
+        shard, target = reach_into_the_index_for_the_shard(index), tmp_path / "shards" / "copy"
         with shard.optimizing:
             shard.copy_and_note(target)
         written, done = 10, threading.Event()
@@ -153,14 +182,13 @@ def test_a_writer_that_never_pauses_does_not_hold_an_optimised_copy_off(tmp_path
                 index.upsert("birds", many(256, start=written))
                 written += 256
 
-        follower = backend._spawn(target, shard.generation, 0)
+        follower = ShardProcess(target, shard.generation, None, SMALL)
         taking_over = threading.Thread(
-            target=shard.hand_over, args=(follower, lambda: backend._replaced(shard, target))
+            target=hand_over_reaching_into_the_backend, args=(index, shard, follower)
         )
         writer = threading.Thread(target=write)
         writer.start()
-        while written < 3_000:
-            time.sleep(0.01)
+        until(lambda: written >= 3_000, failed=lambda: not writer.is_alive())
         taking_over.start()
         taking_over.join(60)
         taken_over = not taking_over.is_alive()
@@ -175,7 +203,7 @@ def test_a_field_is_declared_while_a_copy_is_optimised_and_the_copy_has_it_too(t
     backend = EdgeBackend(tmp_path, optimizer=NEVER, graph=SMALL)
     with VectorIndex(backend, LAYOUT) as index:
         index.upsert("birds", many(3))
-        shard, target = backend._shard(backend.current()["birds"].name), tmp_path / "shards" / "copy"
+        shard, target = reach_into_the_index_for_the_shard(index), tmp_path / "shards" / "copy"
         with shard.optimizing:
             shard.copy_and_note(target)
             declaring = threading.Thread(target=index.declare_field, args=("birds", "metadata.n", "integer"))
@@ -184,7 +212,8 @@ def test_a_field_is_declared_while_a_copy_is_optimised_and_the_copy_has_it_too(t
             waited = declaring.is_alive()
         declaring.join()
         former = shard.pid
-        shard.hand_over(backend._spawn(target, shard.generation, 0), lambda: backend._replaced(shard, target))
+        follower = ShardProcess(target, shard.generation, None, SMALL)
+        hand_over_reaching_into_the_backend(index, shard, follower)
         assert not waited
         assert shard.pid != former
         assert index.facets("birds", "metadata.n") == [(0, 1), (1, 1), (2, 1)]
@@ -197,24 +226,26 @@ def test_a_copy_goes_on_with_the_optimised_shard_that_takes_over_meanwhile(
     with VectorIndex(backend, LAYOUT) as index:
         index.upsert("birds", many(3))
         name = backend.current()["birds"].name
-        shard, optimised = backend._shard(name), tmp_path / "index" / "shards" / "optimised"
+        shard = reach_into_the_index_for_the_shard(index)
+        optimised = tmp_path / "index" / "shards" / "optimised"
         with shard.optimizing:
             shard.copy_and_note(optimised)
-        follower, former = backend._spawn(optimised, shard.generation, 0), shard._process
+        follower = ShardProcess(optimised, shard.generation, None, SMALL)
+        former = reach_into_the_shard_for_a_process_to_overtake(shard)
         asked = former.call
 
         def overtaken(request: Request[Any], *rest: Any) -> object:
             if isinstance(request, Hold):
                 monkeypatch.undo()
-                shard.hand_over(follower, lambda: backend._replaced(shard, optimised))
+                hand_over_reaching_into_the_backend(index, shard, follower)
             return asked(request, *rest)
 
         index.upsert("birds", many(3, start=3))
         monkeypatch.setattr(former, "call", overtaken)
         backend.copy(name, tmp_path / "copy")
-        assert shard._process is follower
+        assert reach_into_the_shard_for_a_process_to_overtake(shard) is follower
         follower.unload()
-        copy = backend._spawn(tmp_path / "copy", shard.generation, 0)
+        copy = ShardProcess(tmp_path / "copy", shard.generation, None, SMALL)
         assert copy.call(Count(None)).count == 6
         copy.close()
 
@@ -227,7 +258,7 @@ def test_a_copy_whose_shard_was_started_anew_meanwhile_is_refused(
     with VectorIndex(backend, LAYOUT) as index:
         index.upsert("birds", many(3))
         name = backend.current()["birds"].name
-        process = backend._shard(name)._process
+        process = reach_into_the_shard_for_a_process_to_overtake(reach_into_the_index_for_the_shard(index))
         asked = process.call
 
         def killed_while_held(request: Request[Any], *rest: Any) -> object:
@@ -250,10 +281,7 @@ def test_a_shard_with_enough_new_points_is_optimised_by_itself(tmp_path: Path) -
     settings = OptimizerSettings(after=1500, idle_seconds=0.2, tick_seconds=0.1)
     with VectorIndex(EdgeBackend(tmp_path, optimizer=settings, graph=SMALL), LAYOUT) as index:
         index.upsert("birds", many(2_000))
-        deadline = time.monotonic() + 120
-        while index.stats("birds").indexed == 0 and time.monotonic() < deadline:
-            time.sleep(0.2)
-        assert index.stats("birds").indexed > 1500
+        assert until(lambda: index.stats("birds").indexed, every=0.2) > 1500
         assert index.count("birds") == 2_000
 
 
@@ -265,7 +293,7 @@ def test_a_graph_that_much_was_deleted_from_is_built_anew_by_itself(tmp_path: Pa
         index.upsert("birds", points)
         name = index.backend.current()["birds"].name
         index.backend.optimize(name)
-        shard = index.backend._shard(name)
+        shard = reach_into_the_index_for_the_shard(index)
         index.delete("birds", [each.id for each in points[:300]])
         assert 0.14 < shard.holed() <= 0.15
         index.delete("birds", [each.id for each in points[300:gone]])
@@ -274,10 +302,8 @@ def test_a_graph_that_much_was_deleted_from_is_built_anew_by_itself(tmp_path: Pa
     by_itself = OptimizerSettings(idle_seconds=0.1, tick_seconds=0.1)
     with VectorIndex(EdgeBackend(tmp_path, optimizer=by_itself, graph=thin), LAYOUT) as index:
         assert index.count("birds") == 400
-        shard, deadline = index.backend._shard(name), time.monotonic() + 120
-        while shard.holed() > 0 and time.monotonic() < deadline:
-            time.sleep(0.1)
-        assert shard.holed() == 0
+        shard = reach_into_the_index_for_the_shard(index)
+        until(lambda: shard.holed() == 0, every=0.1)
         assert shard.unindexed() == 0
         assert index.stats("birds").indexed == 400
         found = [index.search("birds", each.unified, limit=1)[0].point.id for each in points[gone:]]
@@ -297,15 +323,14 @@ def test_closing_while_optimising_gives_up_at_once(tmp_path: Path) -> None:
 
     thread = threading.Thread(target=optimise)
     thread.start()
-    while index.backend._optimizer._building is None:
-        time.sleep(0.01)
+    until(lambda: shards_in(tmp_path) == 2, failed=lambda: not thread.is_alive())  # one is the copy
     index.close()
     thread.join(120)
     assert not thread.is_alive()
     assert len(failures) == 1
     with VectorIndex(EdgeBackend(tmp_path), LAYOUT) as again:
         assert again.count("birds") == 2_500
-        assert len(list((tmp_path / "shards").iterdir())) == 1
+        assert shards_in(tmp_path) == 1
 
 
 def test_indexing_that_is_given_up_ends_at_once_and_loses_nothing(tmp_path: Path) -> None:
@@ -317,15 +342,15 @@ def test_indexing_that_is_given_up_ends_at_once_and_loses_nothing(tmp_path: Path
 
         def given_up() -> bool:
             """As soon as it has begun, and only once: the job is resumed at once."""
-            if index.backend._optimizer._building is None or begun.is_set():
+            if shards_in(tmp_path) < 2 or begun.is_set():
                 return False
             begun.set()
             return True
 
         assert index.backend.finish_indexing(name, given_up) is False
         assert index.stats("birds").indexed == 0 and index.count("birds") == 2_500
-        assert len(list((tmp_path / "shards").iterdir())) == 1, "the copy is gone"
-        with index.backend._optimizer._one:  # another shard is being optimised
+        assert shards_in(tmp_path) == 1, "the copy is gone"
+        with reach_into_the_optimizer_to_keep_it_busy(index):
             assert index.backend.finish_indexing(name, lambda: True) is False
         assert index.backend.finish_indexing(name) is True
         assert index.stats("birds").indexed == 2_500
@@ -346,7 +371,7 @@ def test_half_made_shards_are_removed_at_the_next_start(tmp_path: Path) -> None:
     (tmp_path / "shards" / "half").mkdir()
     with VectorIndex(EdgeBackend(tmp_path), LAYOUT) as index:
         assert index.count("birds") == 3
-        assert len(list((tmp_path / "shards").iterdir())) == 1
+        assert shards_in(tmp_path) == 1
 
 
 def test_what_a_kill_left_of_a_deleted_collection_is_removed_at_the_next_start(tmp_path: Path) -> None:
@@ -357,6 +382,6 @@ def test_what_a_kill_left_of_a_deleted_collection_is_removed_at_the_next_start(t
     with VectorIndex(EdgeBackend(tmp_path), LAYOUT) as index:
         assert index.backend.generations("birds") == []
         assert index.count("fish") == 2
-        assert len(list((tmp_path / "shards").iterdir())) == 1
+        assert shards_in(tmp_path) == 1
     with VectorIndex(EdgeBackend(tmp_path), LAYOUT) as index:
         assert [each.name for each in index.collections()] == ["fish"]
