@@ -4,8 +4,6 @@ Holds `Geometry`: points in space and, for a mesh, the triangles between them. `
 gives back the points themselves or, of a mesh, points spread evenly over its surface.
 """
 
-from array import array
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,6 +14,7 @@ from connectors.media.source import Source
 from connectors.modality import Points
 
 Vertices = npt.NDArray[np.float64]
+Triangles = npt.NDArray[np.int64]
 
 SURFACE_POINTS = 8192
 """Points drawn from a mesh: what ULIP-2's PointBERT was trained on (8,192 to 10,000)."""
@@ -27,7 +26,7 @@ FAR = 1000.0
 coordinates (4,000,000 m north) would otherwise lose the shape to float32's 24 bits."""
 
 
-def no_triangles() -> npt.NDArray[np.int64]:
+def no_triangles() -> Triangles:
     """The triangles of a plain cloud."""
     return np.zeros((0, 3), np.int64)
 
@@ -37,7 +36,7 @@ class Geometry:
     """`vertices` float64 [V, 3]; `triangles` int64 [T, 3], rows of `vertices`, may be none."""
 
     vertices: Vertices
-    triangles: npt.NDArray[np.int64] = field(default_factory=no_triangles)
+    triangles: Triangles = field(default_factory=no_triangles)
 
 
 def cloud(source: Source, geometry: Geometry) -> Points:
@@ -82,16 +81,3 @@ def sample_surface(source: Source, geometry: Geometry, count: int = SURFACE_POIN
         raise source.invalid("is a mesh without a surface")
     points, _ = trimesh.sample.sample_surface(mesh, count, seed=SURFACE_SEED)
     return np.asarray(points, np.float64)
-
-
-def fans(source: Source, polygons: Iterable[Sequence[int]]) -> npt.NDArray[np.int64]:
-    """Split polygons (lists of vertex rows) into triangles around their first corner: [T, 3].
-
-    Raises `MediaTooLarge` as soon as there are more than `max_faces`.
-    """
-    corners = array("q")
-    for polygon in polygons:
-        source.check_faces(len(corners) // 3 + len(polygon) - 2)
-        for i in range(1, len(polygon) - 1):
-            corners.extend((polygon[0], polygon[i], polygon[i + 1]))
-    return np.frombuffer(corners, np.int64).reshape(-1, 3) if corners else no_triangles()

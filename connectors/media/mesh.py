@@ -1,22 +1,27 @@
 """Meshes in the plain formats: off, obj and stl.
 
-Each reader is given a `Source` and gives back a `Geometry`. trimesh reads the files, after counts and
-lengths were held against what is there, and after the rows were put as plainly as the format allows: what
-trimesh misreads without a word (docs/media.md) never reaches it.
+Each reader is given a `Source` and gives back a `Geometry`. The rows of off and obj are read here, since what
+trimesh cannot read of them it leaves out without a word (docs/media.md); trimesh reads stl, after counts and
+lengths were held against what is there.
 """
 
 import re
-from io import BytesIO, StringIO
+from array import array
+from io import BytesIO
 from itertools import islice
 
 import numpy as np
 import trimesh
 
-from connectors.media.geometry import Geometry, no_triangles
+from connectors.media.geometry import Geometry, Triangles, Vertices, no_triangles
+from connectors.media.polygons import Polygons
 from connectors.media.source import Source
-from connectors.media.table import lines
+from connectors.media.table import lines, numbers
 
 OFF_HEADER = re.compile(r"(?:ST)?C?N?OFF\s*(\d+)\s+(\d+)(?:\s+\d+)?\s*\n")
+CONTINUED = re.compile(rb"\\(?:\r\n|\r|\n)")
+"""A backslash at the end of a line of obj: it goes on with the next."""
+
 STL_TRIANGLE_BYTES = 50
 STL_SOLID = re.compile(rb"^[ \t]*(?:end)?solid\b.*$", re.MULTILINE | re.IGNORECASE)
 
@@ -28,25 +33,27 @@ def read_off(source: Source) -> Geometry:
     Source: Geomview manual, "OFF Files".
     """
     source.check_mesh_text()
-    # trimesh repeats what is before the first comment.
     rows = [row for line in lines(source, source.data) if (row := line.partition("#")[0].strip())]
     header = OFF_HEADER.match("\n".join(rows[:2]) + "\n")
     if header is None:
         raise source.invalid("is damaged or cut off: its counts are missing")
-    vertices, faces = int(header[1]), int(header[2])
+    count, faces = int(header[1]), int(header[2])
     body = rows[header[0].count("\n") :]
-    if len(body) < vertices + faces:
+    if len(body) < count + faces:
         raise source.invalid(
-            f"is cut off: it declares {vertices:,} vertices and {faces:,} faces and has {len(body):,} rows"
+            f"is cut off: it declares {count:,} vertices and {faces:,} faces and has {len(body):,} rows"
         )
-    source.check_points(vertices)
+    source.check_points(count)
     source.check_faces(faces)
-    for row in islice(body, vertices, vertices + faces):
-        # trimesh drops such a face, or makes a triangle of what is there of a square.
-        if len(cells := row.split()) <= int(cells[0]):
+    vertices = numbers(source, islice(body, count), range(3))
+    polygons = Polygons(source)
+    for row in islice(body, count, count + faces):
+        cells = row.split()
+        size = int(cells[0])
+        if len(cells) <= size:
             raise source.invalid("is damaged: a face has fewer corners than it says")
-    text = "\n".join(("OFF", f"{vertices} {faces} 0", *islice(body, vertices + faces)))
-    return _geometry(trimesh.load_mesh(StringIO(text), file_type="off", process=False))
+        polygons.add([int(cell) for cell in cells[1 : size + 1]])
+    return Geometry(vertices, _by_size(polygons, vertices))
 
 
 def read_obj(source: Source) -> Geometry:
@@ -56,33 +63,42 @@ def read_obj(source: Source) -> Geometry:
     vertices are a cloud. Source: Wavefront, "Object Files (.obj)", appendix B1.
     """
     source.check_mesh_text()
-    rows: list[str] = []
-    vertices = triangles = highest = 0
-    for line in lines(source, source.data.replace(b"\\\r\n", b" ").replace(b"\\\n", b" ")):
+    coordinates = array("d")
+    polygons = Polygons(source)
+    count = highest = 0
+    for line in lines(source, CONTINUED.sub(b" ", source.data)):
         match line.partition("#")[0].split():
             case ["v", *cells]:
-                vertices += 1
-                source.check_points(vertices)
+                count += 1
+                source.check_points(count)
                 x, y, z = map(float, cells[:3])
-                rows.append(f"v {x} {y} {z}")
+                coordinates.extend((x, y, z))
             case ["f", *cells]:
                 corners = [int(cell.partition("/")[0]) for cell in cells]
-                corners = [c if c >= 0 else vertices + 1 + c for c in corners]
+                corners = [c - 1 if c >= 0 else count + c for c in corners]
                 if len(corners) < 3:
                     continue
-                triangles += len(corners) - 2
-                source.check_faces(triangles)
                 highest = max(highest, *corners)
-                if min(corners) < 1:
+                if min(corners) < 0:
                     raise source.invalid("has a face with a corner that is not in the file")
-                rows.append("f " + " ".join(map(str, corners)))
-    if highest > vertices:
-        raise source.invalid("has a face with a corner that is not in the file")
-    if not vertices:
+                polygons.add(corners)
+    if not count:
         raise source.invalid("has no vertices")
-    scene = trimesh.load_scene(StringIO("\n".join(rows)), file_type="obj", process=False, maintain_order=True)
-    (geometry,) = scene.geometry.values()
-    return _geometry(geometry)
+    if highest >= count:
+        raise source.invalid("has a face with a corner that is not in the file")
+    vertices = np.frombuffer(coordinates, np.float64).reshape(-1, 3)
+    if set(polygons.sizes) == {4}:
+        return Geometry(vertices, _by_size(polygons, vertices))
+    return Geometry(vertices, polygons.triangles(vertices, turned=True))
+
+
+def _by_size(polygons: Polygons, vertices: Vertices) -> Triangles:
+    """Triangles, then the first half of every square, then the second, then the other polygons."""
+    parts = [no_triangles()]
+    for _, triangles in polygons.by_size(vertices, turned=True):
+        alike = triangles.transpose(1, 0, 2) if triangles.shape[1] == 2 else triangles
+        parts.append(alike.reshape(-1, 3))
+    return np.concatenate(parts)
 
 
 def read_stl(source: Source) -> Geometry:
@@ -101,12 +117,7 @@ def read_stl(source: Source) -> Geometry:
         count = data.count(b"vertex") // 3
     source.check_faces(count)
     source.check_points(3 * count)
-    geometry = _geometry(trimesh.load_mesh(BytesIO(data), file_type="stl", process=False))
-    if len(geometry.triangles) != count:  # it stops where a number cannot be read
-        raise source.invalid(f"is damaged: {len(geometry.triangles):,} of {count:,} triangles can be read")
-    return geometry
-
-
-def _geometry(mesh: trimesh.Trimesh | trimesh.PointCloud) -> Geometry:
-    faces = getattr(mesh, "faces", no_triangles())
-    return Geometry(np.asarray(mesh.vertices, np.float64), np.asarray(faces, np.int64).reshape(-1, 3))
+    mesh = trimesh.load_mesh(BytesIO(data), file_type="stl", process=False)
+    if len(mesh.faces) != count:  # it stops where a number cannot be read
+        raise source.invalid(f"is damaged: {len(mesh.faces):,} of {count:,} triangles can be read")
+    return Geometry(np.asarray(mesh.vertices, np.float64), np.asarray(mesh.faces, np.int64))

@@ -74,7 +74,7 @@ def _ascii(source: Source, header: Header, axes: list[int]) -> npt.NDArray[np.fl
     widths = [header.layout[i].shape[0] for i in range(len(header.names))]
     columns = [sum(widths[:axis]) for axis in axes]
     rows = islice(lines(source, source.data[header.start :]), header.points)
-    table = numbers(rows, columns)
+    table = numbers(source, rows, columns)
     if len(table) < header.points:
         raise source.invalid(f"is cut off: {len(table):,} of {header.points:,} points are there")
     return table

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from connectors.errors import InvalidMedia
-from connectors.media.geometry import Geometry, fans, no_triangles
+from connectors.media.geometry import Geometry, Triangles, Vertices, no_triangles
+from connectors.media.polygons import Corners, Polygons, triangulate
 from connectors.media.source import Source
 from connectors.media.table import lines, numbers
 
@@ -84,21 +85,30 @@ def read_ply(source: Source) -> Geometry:
     if order is None and any(element.has_lists for element in elements):
         source.check_mesh_text()
     body = _Ascii(source, start) if order is None else _Binary(source, start, order)
-    vertices: npt.NDArray[np.float64] | None = None
-    triangles: npt.NDArray[np.int64] | None = None
+    vertices: Vertices | None = None
+    faces: Polygons | Corners | None = None
     for element in elements:
         if element.name == "vertex":
             source.check_points(element.count)
             vertices = body.columns(element, [element.column(axis) for axis in "xyz"])
         elif element.name == "face":
-            triangles = body.triangles(element, element.column(*CORNERS))
+            faces = body.faces(element, element.column(*CORNERS))
         else:
             body.skip(element)
-        if vertices is not None and triangles is not None:
+        if vertices is not None and faces is not None:
             break
     if vertices is None:
         raise source.invalid("has no vertices")
-    return Geometry(vertices) if triangles is None else Geometry(vertices, triangles)
+    return Geometry(vertices, _triangles(source, vertices, faces))
+
+
+def _triangles(source: Source, vertices: Vertices, faces: Polygons | Corners | None) -> Triangles:
+    """Return the triangles of what `faces` gave back, once the vertices are known: they may come last."""
+    if faces is None:
+        return no_triangles()
+    if isinstance(faces, Polygons):
+        return faces.triangles(vertices)
+    return triangulate(source, vertices, faces)
 
 
 def _header(source: Source) -> tuple[str | None, list[Element], int]:
@@ -141,14 +151,17 @@ class _Ascii:
         """The given columns of an element without lists: [count, columns]."""
         if element.has_lists:
             raise ValueError(f"element {element.name} has lists")
-        table = numbers(islice(self._lines, element.count), columns)
+        table = numbers(self._source, islice(self._lines, element.count), columns)
         if len(table) < element.count:
             raise _cut_off(self._source, element, len(table))
         return table
 
-    def triangles(self, element: Element, column: int) -> npt.NDArray[np.int64]:
-        """The lists in `column`, as triangles [T, 3]."""
-        return fans(self._source, self._lists(element, column))
+    def faces(self, element: Element, column: int) -> Polygons:
+        """The lists in `column`."""
+        polygons = Polygons(self._source)
+        for polygon in self._lists(element, column):
+            polygons.add(polygon)
+        return polygons
 
     def _lists(self, element: Element, column: int) -> Iterator[list[int]]:
         done = 0
@@ -185,16 +198,15 @@ class _Binary:
         table = self._table(element, [])
         return np.stack([table[str(i)].astype(np.float64) for i in columns], axis=1)
 
-    def triangles(self, element: Element, column: int) -> npt.NDArray[np.int64]:
-        """The lists in `column`, as triangles [T, 3]."""
+    def faces(self, element: Element, column: int) -> Polygons | Corners:
+        """The lists in `column`; as one array if they are equally long."""
         table = self._uniform(element)
-        if table is None:
-            return fans(self._source, (row[column] for row in self._rows(element)))
-        corners = table[str(column)].astype(np.int64)
-        self._source.check_faces(len(corners) * max(corners.shape[1] - 2, 0))
-        first, rest = corners[:, :1], corners[:, 1:]
-        triangles = [np.hstack((first, rest[:, i : i + 2])) for i in range(rest.shape[1] - 1)]
-        return np.concatenate(triangles) if triangles else no_triangles()
+        if table is not None:
+            return table[str(column)].astype(np.int64)
+        polygons = Polygons(self._source)
+        for row in self._rows(element):
+            polygons.add(row[column])
+        return polygons
 
     def skip(self, element: Element) -> None:
         """Pass over an element's rows."""

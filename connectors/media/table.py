@@ -35,18 +35,38 @@ def lines(source: Source, data: bytes) -> Iterator[str]:
 
 
 def numbers(
-    rows: Iterable[str], columns: Sequence[int], delimiter: str | None = None
+    source: Source, rows: Iterable[str], columns: Sequence[int], delimiter: str | None = None
 ) -> npt.NDArray[np.float64]:
     """Read `columns` of the rows: float64 [N, len(columns)], blank rows left out.
 
-    Raises `ValueError`, as NumPy words it, for a row without numbers there.
+    Raises `InvalidMedia`, naming the row, where there is no number in one of them.
     """
     rows = iter(rows)
     # NumPy warns about tables without rows, so the first row is looked for here.
     first = next((row for row in rows if row.strip()), None)
     if first is None:
         return np.zeros((0, len(columns)))
-    return np.loadtxt(chain([first], rows), usecols=columns, delimiter=delimiter, comments=None, ndmin=2)
+    quote = '"' if '"' in first else None
+    try:
+        return np.loadtxt(
+            chain([first], rows),
+            usecols=columns,
+            delimiter=delimiter,
+            comments=None,
+            ndmin=2,
+            quotechar=quote,
+        )
+    except ValueError as error:
+        raise source.invalid(f"is damaged: {_fault(str(error))}") from error
+
+
+def _fault(message: str) -> str:
+    """Put what NumPy says of a row that it cannot read, counted from 0, into plain words."""
+    if found := re.search(r"string (.*) to float64 at row (\d+)", message):
+        return f"row {int(found[2]) + 1:,} has {found[1]} where a number should be"
+    if found := re.search(r"at row (\d+) with (\d+) columns", message):
+        return f"row {int(found[1]) + 1:,} has {int(found[2]):,} columns only"
+    return "it has rows that are not numbers"
 
 
 def read_xyz(source: Source) -> Geometry:
@@ -67,7 +87,7 @@ def read_xyz(source: Source) -> Geometry:
         second = next(rows, "")
         delimiter = next((mark for mark in ",;\t" if mark in second), None)
         rows = chain([second], rows)
-    return Geometry(numbers(_counted(source, rows), columns, delimiter))
+    return Geometry(numbers(source, _counted(source, rows), columns, delimiter))
 
 
 def _rows(source: Source) -> Iterator[str]:
