@@ -4,7 +4,9 @@ Holds `lines`, through which every text format is read; `numbers`, which reads a
 `read_xyz`, which finds out the layout of a file that has only rows.
 """
 
+import csv
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from io import BytesIO, TextIOWrapper
 from itertools import chain
@@ -12,11 +14,21 @@ from itertools import chain
 import numpy as np
 import numpy.typing as npt
 
+from connectors.media.columns import find, name_places
 from connectors.media.geometry import Geometry
 from connectors.media.source import Source
 
 LONGEST_LINE = 1 << 20
 """Characters. A line is one point or one polygon."""
+
+LONGEST_HEADER = 300
+"""Characters of it that a message quotes."""
+
+MOST_COMMENTS = 20
+"""Lines above the first row that may name its columns."""
+
+COMMENT = re.compile(r"#|//")
+DELIMITERS = ";,\t"
 
 
 def lines(source: Source, data: bytes) -> Iterator[str]:
@@ -25,7 +37,10 @@ def lines(source: Source, data: bytes) -> Iterator[str]:
     Raises `MediaTooLarge` if there are more than points and faces may have, before reading any: a
     file of line ends alone would keep a thread busy for a minute.
     """
-    count, limit = data.count(b"\n"), source.limits.max_points + source.limits.max_faces
+    count, limit = (
+        max(data.count(b"\n"), data.count(b"\r")),
+        source.limits.max_points + source.limits.max_faces,
+    )
     if count > limit:
         raise source.too_large(f"{count:,} lines", f"{limit:,}")
     for line in TextIOWrapper(BytesIO(data), "utf-8-sig", errors="replace"):
@@ -61,41 +76,95 @@ def numbers(
 
 
 def _fault(message: str) -> str:
-    """Put what NumPy says of a row that it cannot read, counted from 0, into plain words."""
+    """Put what NumPy says of a row that it cannot read into plain words."""
+    # It counts these from 0 and those from 1.
     if found := re.search(r"string (.*) to float64 at row (\d+)", message):
-        return f"row {int(found[2]) + 1:,} has {found[1]} where a number should be"
+        return f"row {int(found[2]) + 1:,} of its numbers has {found[1]} where a number should be"
     if found := re.search(r"at row (\d+) with (\d+) columns", message):
-        return f"row {int(found[1]) + 1:,} has {int(found[2]):,} columns only"
+        return f"row {int(found[1]):,} of its numbers has {int(found[2]):,} columns only"
     return "it has rows that are not numbers"
 
 
 def read_xyz(source: Source) -> Geometry:
     """A cloud from rows of x y z ..., separated by blanks, commas, semicolons or tabs.
 
-    Comments start with # or //. A first row of names chooses the columns x, y and z where it has
-    them; a first row of one number (pts files) is the count and is skipped.
+    Comments start with # or //. A first row of names, or a comment of names above the first row, as numpy
+    and CloudCompare write it, says which columns are x, y and z (`columns.find`); one that does not is an
+    error, since a time or a number would become a coordinate. Without names the first three are taken. A
+    first row of one number (pts files) is the count and is skipped. Between semicolons, 1,5 is 1.5.
     """
-    rows = _rows(source)
+    comments, rows = _head(source)
     first = next(rows, "")
-    delimiter = next((mark for mark in ",;\t" if mark in first), None)
-    cells = [cell.strip().strip('"').lower() for cell in first.split(delimiter)]
-    columns = [cells.index(axis) if axis in cells else i for i, axis in enumerate("xyz")]
-    has_header = not _is_number(cells[0])
-    if not has_header and len(cells) > 1:
-        rows = chain([first], rows)
-    elif not has_header:
-        second = next(rows, "")
-        delimiter = next((mark for mark in ",;\t" if mark in second), None)
-        rows = chain([second], rows)
-    return Geometry(numbers(source, _counted(source, rows), columns, delimiter))
+    has_corner = first.startswith("\t")  # above row numbers, as pandas writes them, there is no name
+    cells = _cells(first)
+    if len(cells) == 1 and _is_number(cells[0]):
+        first = next(rows, "")
+        cells = _cells(first)
+    columns: Sequence[int] = range(3)
+    if cells and not _is_number(cells[0]):
+        names, first = cells, next(rows, "")
+        if not any(map(_is_number, _cells(first))) and first:
+            raise source.invalid("holds no rows of numbers")
+        width = len(_cells(first))
+        if has_corner and width == len(names) + 1:
+            names.insert(0, "")
+        columns = _columns(source, names, width)
+    else:
+        for comment in reversed(comments):
+            names = _cells(comment)
+            if len(names) == len(cells) and name_places(names):
+                columns = _columns(source, names, len(cells))
+                break
+    delimiter = next((mark for mark in DELIMITERS if mark in first), None)
+    counted = _counted(source, chain([first], rows))
+    if delimiter == ";" and "," in first:
+        counted = (row.replace(",", ".") for row in counted)
+    return Geometry(numbers(source, counted, columns, delimiter))
 
 
-def _rows(source: Source) -> Iterator[str]:
-    """The lines that say something, without comments."""
-    for line in lines(source, source.data):
-        row = re.split(r"#|//", line, maxsplit=1)[0].strip()
+def _columns(source: Source, names: list[str], width: int) -> tuple[int, int, int]:
+    """Return which columns are x, y and z. Raises `InvalidMedia`, naming the header, if that is not clear."""
+    header = ", ".join(names)
+    header = header if len(header) <= LONGEST_HEADER else header[:LONGEST_HEADER] + "..."
+    if width > len(names):
+        raise source.invalid(f"has {width} columns and names {len(names)} of them: {header}")
+    found = find(names)
+    if found is None:
+        raise source.invalid(f"does not say which of its columns are x, y and z: {header}")
+    return found
+
+
+def _head(source: Source) -> tuple[list[str], Iterator[str]]:
+    """Return the comments above the first row, and the rows: lines that say something, without comments."""
+    comments: deque[str] = deque(maxlen=MOST_COMMENTS)
+    every = lines(source, source.data)
+    first = ""
+    for line in every:
+        if (first := COMMENT.split(line, maxsplit=1)[0].rstrip()).strip():
+            break
+        comments.append(line.strip().lstrip("#/ \t"))
+    return list(comments), chain([first], _rows(every)) if first.strip() else iter(())
+
+
+def _rows(every: Iterable[str]) -> Iterator[str]:
+    for line in every:
+        row = COMMENT.split(line, maxsplit=1)[0].strip()
         if row:
             yield row
+
+
+def _cells(row: str) -> list[str]:
+    """Return the cells of a row, without quotes; names may have their unit in brackets behind a blank."""
+    row = row.strip()
+    delimiter = next((mark for mark in DELIMITERS if mark in row), None)
+    if delimiter is None:
+        cells = re.findall(r'"[^"]*"|\S+', re.sub(r"\s*[\[(][^\])]*[\])]", "", row))
+    else:
+        cells = next(csv.reader([row], delimiter=delimiter, skipinitialspace=True))
+    cells = [cell.strip().strip('"') for cell in cells]
+    while cells and not cells[-1]:
+        cells.pop()
+    return cells
 
 
 def _counted(source: Source, rows: Iterable[str]) -> Iterator[str]:
@@ -105,8 +174,9 @@ def _counted(source: Source, rows: Iterable[str]) -> Iterator[str]:
 
 
 def _is_number(cell: str) -> bool:
+    """Return whether a cell is a number, as one of a header hardly ever is."""
     try:
-        float(cell)
+        float(cell.replace(",", "."))
     except ValueError:
         return False
     return True
