@@ -1,74 +1,36 @@
-"""Binary glTF scenes (glb): every mesh of the scene, put where its nodes put it.
+"""Containers of glTF scenes: glb, gltf with its buffers embedded, and gltf with its files in a zip.
 
-Given a `Source`, back comes one `Geometry`. trimesh reads and places the meshes; it is handed a copy
-of the file's JSON cut down to nodes, positions and indices, all of them checked against the bytes
-there. So nothing else is opened or unpacked (textures, Draco), and no count allocates by itself.
-Format: Khronos glTF 2.0, sections 3 and 4.
+Given a `Source`, back comes one `Geometry`; `gltf_scene` makes it of the parts found here. Textures are
+passed over, and no file is opened but those of the same zip. Format: Khronos glTF 2.0, sections 2 and 4.
 """
 
+import binascii
 import json
+import posixpath
+import re
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from io import BytesIO
-from operator import index
-from typing import Any
+from urllib.parse import unquote
 
-import numpy as np
-import trimesh
-
-from connectors.media.geometry import Geometry, no_triangles
+from connectors.media.archive import Archive
+from connectors.media.geometry import Geometry
+from connectors.media.gltf_document import Document, Json
+from connectors.media.gltf_scene import read_scene
 from connectors.media.source import Source
 
-Json = dict[str, Any]
-
 LONGEST_JSON = 8 * 1024 * 1024
-"""Bytes. Parsed, JSON takes up to 30 times its room."""
+"""Bytes, less what is embedded. Parsed, JSON takes up to 30 times its room."""
 
-MOST_NODES = 20_000
-"""Nodes of a scene, and one more for every primitive each time it is placed."""
-
-DEEPEST = 100
-"""Nodes inside one another. trimesh walks from each mesh back to the scene, in 4 us a node."""
-
-COMPONENT_BYTES = {5120: 1, 5121: 1, 5122: 2, 5123: 2, 5125: 4, 5126: 4}
-WIDTHS = {"SCALAR": 1, "VEC3": 3}
-TRANSFORM = ("matrix", "translation", "rotation", "scale")
-POINTS, LINES, TRIANGLES, STRIP, FAN = 0, (1, 2, 3), 4, 5, 6
+EMBEDDED = re.compile(rb'"data:[^"]*"')
+"""A file inside the JSON. It is taken out before the rest is parsed."""
 
 
 def read_glb(source: Source) -> Geometry:
-    """The triangles of the default scene in its own coordinates; a scene of points is a cloud.
-
-    Lines count as points. What trimesh does not read (fans, Draco, meshopt, quantised and sparse
-    positions) is `InvalidMedia` and says so, rather than a mesh with a part missing.
-    """
-    document, body = _chunks(source)
-    extract = _Extract(source, document, len(body))
-    extract.place()
-    scene = trimesh.load_scene(
-        BytesIO(_packed(extract.reduced(), body)), file_type="glb", process=False, skip_materials=True
-    )
-    vertices, triangles, count = [], [], 0
-    for node in scene.graph.nodes_geometry:
-        matrix, name = scene.graph[node]
-        part = scene.geometry[name]
-        vertices.append(trimesh.transform_points(part.vertices, matrix))
-        faces = np.asarray(getattr(part, "faces", no_triangles()), np.int64)
-        if len(faces) and (faces.min() < 0 or faces.max() >= len(part.vertices)):
-            raise source.invalid("is damaged: a triangle has a corner that is not in its mesh")
-        triangles.append(faces + count)
-        count += len(part.vertices)
-    if not vertices:
-        raise source.invalid("has no meshes in its scene")
-    return Geometry(np.concatenate(vertices), np.concatenate(triangles))
-
-
-def _chunks(source: Source) -> tuple[Json, bytes]:
-    """The JSON chunk, parsed, and the binary chunk, empty if there is none."""
+    """The triangles of the default scene in its own coordinates; a scene of points is a cloud."""
+    if len(source.data) < 20:
+        raise source.invalid("is cut off: it ends in its header")
     _, version, length = struct.unpack_from("<4sII", source.data)
     if version != 2:
-        raise source.invalid(f"is glTF version {version}; version 2 is read")
+        raise source.unsupported(f"is glTF {version}, which is not read; save it as glTF 2")
     if length > len(source.data):
         raise source.invalid(f"is cut off: {length - len(source.data):,} bytes are missing")
     chunks: dict[bytes, bytes] = {}
@@ -77,160 +39,69 @@ def _chunks(source: Source) -> tuple[Json, bytes]:
         size, kind = struct.unpack_from("<I4s", source.data, position)
         chunks.setdefault(kind, source.data[position + 8 : position + 8 + size])
         position += 8 + size
-    head = chunks[b"JSON"]
-    if len(head) > LONGEST_JSON:
-        raise source.too_large(f"{len(head):,} bytes of JSON", f"{LONGEST_JSON:,}")
-    document = json.loads(head)
-    if not isinstance(document, dict):
-        raise source.invalid("is damaged: its JSON is not an object")
-    return document, chunks.get(b"BIN\0", b"")
+    if b"JSON" not in chunks:
+        raise source.invalid("is damaged: its JSON is missing")
+    parts = _Parts(source, chunks.get(b"BIN\0"))
+    return read_scene(parts.document(chunks[b"JSON"]))
 
 
-def _packed(document: Json, body: bytes) -> bytes:
-    """A glb file of two chunks."""
-    head = json.dumps(document).encode()
-    head += b" " * (-len(head) % 4)
-    length = 12 + 8 + len(head) + 8 + len(body)
-    start = struct.pack("<4sIII4s", b"glTF", 2, length, len(head), b"JSON")
-    return b"".join((start, head, struct.pack("<I4s", len(body), b"BIN\0"), body))
+def read_gltf(source: Source) -> Geometry:
+    """As `read_glb`, of JSON with its buffers in it, in base64."""
+    return read_scene(_Parts(source).document(source.data))
 
 
-@dataclass(slots=True)
-class _Extract:
-    """What of a document becomes points, checked while it is copied.
+def read_gltf_zip(source: Source) -> Geometry:
+    """As `read_glb`, of a zip with one gltf file and the buffers that it names."""
+    archive = Archive(source)
+    scenes = [n for n in archive.members if n.lower().endswith(".gltf") and posixpath.basename(n)[0] != "."]
+    if len(scenes) != 1:
+        raise source.invalid(f"is a zip with {len(scenes)} gltf files; one is needed")
+    return read_scene(
+        _Parts(source, None, archive, posixpath.dirname(scenes[0])).document(archive.read(scenes[0]))
+    )
 
-    Every primitive gets a mesh and, wherever it is placed, a node of its own: trimesh names the
-    primitives that share a node at random, and of two alike names one would be lost.
-    """
 
-    source: Source
-    document: Json
-    body_size: int
-    nodes: list[Json] = field(default_factory=list)
-    roots: list[int] = field(default_factory=list)
-    meshes: list[Json] = field(default_factory=list)
-    accessors: list[Json] = field(default_factory=list)
-    views: list[Json] = field(default_factory=list)
-    counts: list[tuple[int, int]] = field(default_factory=list)
-    """Vertices and triangles of each of `meshes`."""
-    copied: dict[tuple[str, int], Any] = field(default_factory=dict)
-    """Where meshes and accessors that were copied are now."""
+class _Parts:
+    """Where the buffers of a document are: in it, in its container, or beside it in a zip."""
 
-    def reduced(self) -> Json:
-        """The document trimesh is to read."""
-        return {
-            "asset": {"version": "2.0"},
-            "scene": 0,
-            "scenes": [{"nodes": self.roots}],
-            "nodes": self.nodes,
-            "meshes": self.meshes,
-            "accessors": self.accessors,
-            "bufferViews": self.views,
-            "buffers": [{"byteLength": self.body_size}],
-        }
+    def __init__(
+        self, source: Source, binary: bytes | None = None, archive: Archive | None = None, folder: str = ""
+    ) -> None:
+        self._source, self._binary, self._archive, self._folder = source, binary, archive, folder
+        self._embedded: list[bytes] = []
 
-    def place(self) -> None:
-        """Copy the scene's nodes and their meshes, counting what they add up to."""
-        points = faces = 0
-        for place, node in self._walk():
-            children = self.nodes[place]["children"]
-            for mesh in self._mesh(node["mesh"]) if "mesh" in node else ():
-                children.append(self._add({"mesh": mesh}))
-                points, faces = points + self.counts[mesh][0], faces + self.counts[mesh][1]
-                self.source.check_points(points)
-                self.source.check_faces(faces)
+    def document(self, text: bytes) -> Document:
+        """Return the document. What is embedded in its JSON is kept as it is until it is asked for."""
 
-    def _walk(self) -> Iterator[tuple[int, Json]]:
-        """Each node of the scene: where its copy is, and the original.
+        def keep(found: re.Match[bytes]) -> bytes:
+            self._embedded.append(found[0][1:-1])
+            return b'"data:%d"' % (len(self._embedded) - 1)
 
-        The nodes have to be a tree (glTF 2.0, 3.5.2), which also bounds the walk.
-        """
-        nodes = self.document.get("nodes", [])
-        if "scenes" in self.document:
-            roots = self.document["scenes"][self.document.get("scene", 0)].get("nodes", [])
-        else:
-            below = {child for node in nodes for child in node.get("children", [])}
-            roots = [i for i in range(len(nodes)) if i not in below]
-        waiting = [(root, self.roots, 1) for root in reversed(roots)]
-        seen: set[int] = set()
-        while waiting:
-            number, siblings, depth = waiting.pop()
-            if number in seen:
-                raise self.source.invalid(f"is damaged: its node {number} has two places in the scene")
-            if depth > DEEPEST:
-                raise self.source.too_large(f"more than {DEEPEST} nodes inside one another", f"{DEEPEST}")
-            seen.add(number)
-            node = nodes[number]
-            children: list[int] = []
-            transform = {key: node[key] for key in TRANSFORM if key in node}
-            place = self._add({**transform, "children": children})
-            siblings.append(place)
-            yield place, node
-            waiting.extend((child, children, depth + 1) for child in reversed(node.get("children", [])))
+        text = EMBEDDED.sub(keep, text)
+        if len(text) > LONGEST_JSON:
+            raise self._source.too_large(f"{len(text):,} bytes of JSON", f"{LONGEST_JSON:,}")
+        try:
+            parsed = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise self._source.invalid("is cut off or damaged: its JSON cannot be read") from error
+        if not isinstance(parsed, dict):
+            raise self._source.invalid("is damaged: its JSON is not an object")
+        return Document(self._source, parsed, self._buffer)
 
-    def _add(self, node: Json) -> int:
-        if len(self.nodes) >= MOST_NODES:
-            raise self.source.too_large("too many nodes and meshes in its scene", f"{MOST_NODES:,}")
-        self.nodes.append(node)
-        return len(self.nodes) - 1
-
-    def _mesh(self, number: int) -> list[int]:
-        """Where the primitives of a mesh are now."""
-        if ("mesh", number) not in self.copied:
-            primitives = self.document["meshes"][number]["primitives"]
-            self.copied["mesh", number] = [self._primitive(p) for p in primitives]
-        found: list[int] = self.copied["mesh", number]
-        return found
-
-    def _primitive(self, primitive: Json) -> int:
-        if "KHR_draco_mesh_compression" in primitive.get("extensions", {}):
-            raise self.source.invalid("is compressed with Draco, which is not read; save it without")
-        mode = primitive.get("mode", TRIANGLES)
-        if mode == FAN:
-            raise self.source.invalid("has triangle fans, which are not read; save it with triangles")
-        position = self._accessor(primitive["attributes"]["POSITION"], "VEC3")
-        vertices = corners = self.accessors[position]["count"]
-        kept: Json = {"attributes": {"POSITION": position}, "mode": POINTS if mode in LINES else mode}
-        if mode in (TRIANGLES, STRIP) and "indices" in primitive:
-            kept["indices"] = self._accessor(primitive["indices"], "SCALAR")
-            corners = self.accessors[kept["indices"]]["count"]
-        faces = {TRIANGLES: corners // 3, STRIP: max(corners - 2, 0)}.get(mode, 0)
-        self.meshes.append({"primitives": [kept]})
-        self.counts.append((vertices, faces))
-        return len(self.meshes) - 1
-
-    def _accessor(self, number: int, kind: str) -> int:
-        """Where an accessor's copy is, with a view of its own that is just as long as it has to be."""
-        if ("accessor", number) in self.copied:
-            return int(self.copied["accessor", number])
-        accessor = self.document["accessors"][number]
-        if accessor["type"] != kind or "sparse" in accessor or "bufferView" not in accessor:
-            raise self.source.invalid(f"keeps {kind} data in a form that is not read (sparse or empty)")
-        if kind == "VEC3" and accessor.get("normalized"):
-            raise self.source.invalid("has quantised positions, which are not read; save it without")
-        view = self.document["bufferViews"][accessor["bufferView"]]
-        if "uri" in self.document["buffers"][view["buffer"]] or view["buffer"] != 0:
-            raise self.source.invalid("keeps its data in another file; export it as one glb")
-        if "EXT_meshopt_compression" in view.get("extensions", {}):
-            raise self.source.invalid("is compressed with meshopt, which is not read; save it without")
-        row = COMPONENT_BYTES[accessor["componentType"]] * WIDTHS[kind]
-        count, stride = index(accessor["count"]), index(view.get("byteStride", row))
-        start = index(view.get("byteOffset", 0)) + index(accessor.get("byteOffset", 0))
-        size = stride * (count - 1) + row
-        if min(start, count - 1, stride - row) < 0 or start + size > self.body_size:
-            raise self.source.invalid(f"is damaged: its accessor {number} does not lie in the file")
-        if size + sum(v["byteLength"] for v in self.views) > self.body_size:
-            raise self.source.invalid("is damaged: its accessors overlap")
-        self.views.append({"buffer": 0, "byteOffset": start, "byteLength": size})
-        if stride != row:
-            self.views[-1]["byteStride"] = stride
-        self.accessors.append(
-            {
-                "bufferView": len(self.views) - 1,
-                "componentType": accessor["componentType"],
-                "count": count,
-                "type": kind,
-            }
-        )
-        self.copied["accessor", number] = len(self.accessors) - 1
-        return len(self.accessors) - 1
+    def _buffer(self, number: int, buffer: Json) -> bytes:
+        """Return the bytes of a buffer."""
+        uri = buffer.get("uri")
+        if uri is None:
+            if number != 0 or self._binary is None:
+                raise self._source.invalid("is damaged or cut off: it has no binary part")
+            return self._binary
+        if uri.startswith("data:"):
+            head, _, body = self._embedded[int(uri[5:])].partition(b",")
+            if not head.endswith(b";base64"):
+                raise self._source.invalid("is damaged: a buffer is not in base64")
+            return binascii.a2b_base64(body.replace(b"\\/", b"/"))
+        if self._archive is None:
+            raise self._source.invalid(
+                "keeps its data in another file; send both in one zip, or export it as glb"
+            )
+        return self._archive.read(posixpath.normpath(posixpath.join(self._folder, unquote(uri))))

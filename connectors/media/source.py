@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from connectors.errors import InvalidMedia, MediaError, MediaTooLarge
+from connectors.errors import InvalidMedia, MediaError, MediaTooLarge, UnsupportedMedia
 from connectors.media.limits import DEFAULT_LIMITS, Limits
 
 LONGEST_NAME = 120
@@ -39,6 +39,10 @@ class Source:
     def too_large(self, what: str, limit: str) -> MediaTooLarge:
         """The error for passing a limit: `<label> has <what>; the limit is <limit>`."""
         return MediaTooLarge(f"{self.label} has {what}; the limit is {limit}")
+
+    def unsupported(self, reason: str) -> UnsupportedMedia:
+        """The error for an item that may well be good, but is of a kind not read here: `<label> <reason>`."""
+        return UnsupportedMedia(f"{self.label} {reason}")
 
     def check_bytes(self) -> None:
         """Raise `InvalidMedia` if the item is empty, `MediaTooLarge` past `max_bytes`."""

@@ -1,5 +1,4 @@
 import io
-import json
 import struct
 import tracemalloc
 
@@ -7,7 +6,6 @@ import numpy as np
 import plyfile
 import pytest
 import samples
-import trimesh
 
 from connectors.errors import InvalidMedia, MediaTooLarge
 from connectors.media import Limits, decode
@@ -81,72 +79,6 @@ def test_a_ply_may_have_other_lists_and_numbers_around_what_is_read():
 def test_the_same_mesh_is_always_the_same_cloud():
     data = samples.file("point_cloud", "a.stl")
     assert (cloud(data) == cloud(data)).all()
-
-
-def test_a_glb_is_put_together_as_its_scene_says():
-    scene = trimesh.Scene()
-    turn = trimesh.transformations.rotation_matrix(np.pi / 2, (0, 0, 1))
-    scene.add_geometry(
-        samples.box(), node_name="left", transform=trimesh.transformations.translation_matrix((-9, 0, 0))
-    )
-    scene.add_geometry(samples.box(), node_name="turned", parent_node_name="left", transform=turn)
-    points = cloud(samples.mesh_file(scene, "glb"), "scene.glb")
-    assert np.allclose(points.min(axis=0), (-10, -1, -0.5), atol=0.01)
-    assert np.allclose(points.max(axis=0), (-8, 1, 0.5), atol=0.01)
-
-
-def glb(document, body):
-    head = json.dumps(document).encode()
-    head += b" " * (-len(head) % 4)
-    chunks = struct.pack("<I4s", len(head), b"JSON") + head + struct.pack("<I4s", len(body), b"BIN\0") + body
-    return struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks
-
-
-def one_mesh(**changes):
-    """A triangle strip of a unit square in the xy plane, scaled, turned and moved by its node."""
-    body = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [1, 1, 0]], "<f4").tobytes()
-    document = {
-        "asset": {"version": "2.0"},
-        "nodes": [
-            {"mesh": 0, "scale": [2, 4, 1], "rotation": [0, 0, 0.5**0.5, 0.5**0.5], "translation": [0, 0, 7]}
-        ],
-        "meshes": [{"primitives": [{"attributes": {"POSITION": 0}, "mode": 5}]}],
-        "accessors": [{"bufferView": 0, "componentType": 5126, "count": 4, "type": "VEC3"}],
-        "bufferViews": [{"buffer": 0, "byteLength": 48}],
-        "buffers": [{"byteLength": 48}],
-    }
-    return glb(document | changes, body)
-
-
-def test_glb_strips_and_scale_rotation_translation_are_applied():
-    points = cloud(one_mesh())
-    assert np.allclose(points.min(axis=0), (-4, 0, 7), atol=0.05)
-    assert np.allclose(points.max(axis=0), (0, 2, 7), atol=0.05)
-
-
-@pytest.mark.parametrize(
-    ("changes", "reason"),
-    [
-        (
-            {"accessors": [{"bufferView": 0, "componentType": 5126, "count": 10**12, "type": "VEC3"}]},
-            "does not lie",
-        ),
-        ({"accessors": [{"componentType": 5126, "count": 10**12, "type": "VEC3"}]}, "sparse or empty"),
-        ({"buffers": [{"uri": "file:///etc/passwd", "byteLength": 48}]}, "another file"),
-        ({"nodes": [{"mesh": 0, "children": [0]}], "scenes": [{"nodes": [0]}]}, "node 0 has two places"),
-        ({"nodes": [{}]}, "no meshes"),
-        ({"nodes": [{"mesh": 5}]}, "list index out of range"),
-    ],
-)
-def test_a_bad_glb_is_invalid_and_says_why(changes, reason):
-    with pytest.raises(InvalidMedia, match=reason):
-        cloud(one_mesh(**changes))
-
-
-def test_a_glb_that_places_one_mesh_many_times_obeys_the_limit():
-    nodes = [{"mesh": 0} for _ in range(1000)]
-    with pytest.raises(MediaTooLarge, match="triangles; the limit is 1,000"):
-        cloud(one_mesh(nodes=nodes), limits=Limits(max_faces=1000))
 
 
 SQUARE = "v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\n"
@@ -424,37 +356,6 @@ def test_another_modality_is_invalid():
         cloud(samples.file("image", "a.png"))
     with pytest.raises(InvalidMedia, match=r"story\.txt holds no rows of numbers"):
         cloud(b"once upon a time\nthere was a dog\n", "story.txt")
-
-
-def test_nodes_inside_one_another_are_read_to_a_depth():
-    def chain(length):
-        return [{"children": [i + 1]} for i in range(length - 1)] + [{"mesh": 0, "translation": [0, 0, 7]}]
-
-    assert np.allclose(cloud(one_mesh(nodes=chain(100)))[:, 2], 7)
-    for length in (101, 5000):
-        with pytest.raises(MediaTooLarge, match="nodes inside one another; the limit is 100"):
-            cloud(one_mesh(nodes=chain(length)))
-
-
-def test_a_glb_of_endless_nodes_or_json_is_too_large():
-    with pytest.raises(MediaTooLarge, match="too many nodes"):
-        cloud(one_mesh(nodes=[{"mesh": 0}] * 20_000))
-    with pytest.raises(MediaTooLarge, match="bytes of JSON"):
-        cloud(one_mesh(extras="x" * 10_000_000))
-
-
-def test_accessors_that_share_bytes_are_invalid():
-    accessor = {"bufferView": 0, "componentType": 5126, "count": 4, "type": "VEC3"}
-    primitives = [{"attributes": {"POSITION": i}, "mode": 5} for i in range(2)]
-    with pytest.raises(InvalidMedia, match="accessors overlap"):
-        cloud(one_mesh(accessors=[accessor] * 2, meshes=[{"primitives": primitives}]))
-
-
-def test_many_primitives_of_one_node_are_all_kept():
-    primitive = {"attributes": {"POSITION": 0}, "mode": 5}
-    with pytest.raises(MediaTooLarge, match="6 triangles; the limit is 5"):
-        cloud(one_mesh(meshes=[{"primitives": [primitive] * 3}]), limits=Limits(max_faces=5))
-    assert cloud(one_mesh(meshes=[{"primitives": [primitive] * 3}])).shape == (SURFACE_POINTS, 3)
 
 
 def test_comments_after_the_counts_of_an_off_hide_nothing():
