@@ -1,7 +1,10 @@
 """Small real files of every format, where possible written by other libraries than those that read them."""
 
+import base64
 import io
+import json
 import struct
+import zipfile
 from collections.abc import Callable
 from functools import cache
 
@@ -171,6 +174,95 @@ def mesh_file(mesh: trimesh.Trimesh | trimesh.Scene, form: str) -> bytes:
     return data.encode() if isinstance(data, str) else data
 
 
+def gltf(mesh: trimesh.Trimesh, uri: str | None = None) -> tuple[bytes, bytes]:
+    """The JSON of a scene of one mesh and its buffer, which is in the JSON unless it has a name."""
+    body = np.asarray(mesh.vertices, "<f4").tobytes() + np.asarray(mesh.faces, "<u4").tobytes()
+    document = {
+        "asset": {"version": "2.0"},
+        "scene": 0,
+        "scenes": [{"nodes": [0]}],
+        "nodes": [{"mesh": 0}],
+        "meshes": [{"primitives": [{"attributes": {"POSITION": 0}, "indices": 1}]}],
+        "accessors": [
+            {"bufferView": 0, "componentType": 5126, "count": len(mesh.vertices), "type": "VEC3"},
+            {"bufferView": 1, "componentType": 5125, "count": 3 * len(mesh.faces), "type": "SCALAR"},
+        ],
+        "bufferViews": [
+            {"buffer": 0, "byteLength": 12 * len(mesh.vertices)},
+            {"buffer": 0, "byteOffset": 12 * len(mesh.vertices), "byteLength": 12 * len(mesh.faces)},
+        ],
+        "buffers": [{"byteLength": len(body), "uri": uri or EMBEDDED + base64.b64encode(body).decode()}],
+    }
+    return json.dumps(document).encode(), body
+
+
+EMBEDDED = "data:application/octet-stream;base64,"
+
+
+def zipped(files: dict[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", compression) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return out.getvalue()
+
+
+def gltf_zip(mesh: trimesh.Trimesh) -> bytes:
+    scene, body = gltf(mesh, "parts/a%20b.bin")
+    return zipped({"scene/a.gltf": scene, "scene/parts/a b.bin": body, "__MACOSX/scene/._a.gltf": b"\0"})
+
+
+THREEMF = "http://schemas.microsoft.com/3dmanufacturing/core/2015/02"
+
+
+def threemf(
+    mesh: trimesh.Trimesh, build: str = '<item objectid="1"/>', more: str = "", head: str = ""
+) -> bytes:
+    """A mesh as object 1, with `more` objects, and what is built of them."""
+    vertices = "".join(f'<vertex x="{x}" y="{y}" z="{z}"/>' for x, y, z in mesh.vertices)
+    triangles = "".join(f'<triangle v1="{a}" v2="{b}" v3="{c}"/>' for a, b, c in mesh.faces)
+    model = (
+        f'<?xml version="1.0" encoding="UTF-8"?><model unit="millimeter" xmlns="{THREEMF}" {head}><resources>'
+        f'<object id="1" type="model"><mesh><vertices>{vertices}</vertices><triangles>{triangles}</triangles>'
+        f"</mesh></object>{more}</resources><build>{build}</build></model>"
+    )
+    return zipped({"[Content_Types].xml": b"<Types/>", "3D/3dmodel.model": model.encode()})
+
+
+COLLADA = "http://www.collada.org/2005/11/COLLADASchema"
+
+
+def dae(
+    vertices: np.ndarray,
+    faces: str,
+    nodes: str = '<node><instance_geometry url="#g"/></node>',
+    more: str = "",
+) -> bytes:
+    """A geometry `g` whose `faces` refer to `#v` with an offset of 0, the nodes of a scene, and `more`."""
+    numbers = " ".join(f"{value:.9g}" for value in np.ravel(vertices))
+    return (
+        f'<?xml version="1.0" encoding="utf-8"?>\n<COLLADA xmlns="{COLLADA}" version="1.4.1">'
+        "<library_geometries>"
+        f'<geometry id="g"><mesh><source id="p"><float_array id="pa" count="{np.size(vertices)}">{numbers}'
+        f'</float_array><technique_common><accessor source="#pa" count="{len(vertices)}" stride="3">'
+        '<param name="X" type="float"/><param name="Y" type="float"/><param name="Z" type="float"/>'
+        "</accessor>"
+        '</technique_common></source><vertices id="v"><input semantic="POSITION" source="#p"/></vertices>'
+        f"{faces}</mesh></geometry></library_geometries>{more}<library_visual_scenes>"
+        f'<visual_scene id="s">{nodes}</visual_scene></library_visual_scenes>'
+        '<scene><instance_visual_scene url="#s"/></scene></COLLADA>'
+    ).encode()
+
+
+def dae_triangles(faces: np.ndarray) -> str:
+    """Faces with a normal's index after every corner's."""
+    corners = " ".join(f"{corner} 0" for corner in np.ravel(faces))
+    return (
+        f'<triangles count="{len(faces)}"><input semantic="VERTEX" source="#v" offset="0"/>'
+        f'<input semantic="NORMAL" source="#n" offset="1"/><p>{corners}</p></triangles>'
+    )
+
+
 IMAGES: dict[str, Callable[[], bytes]] = {
     "a.jpg": lambda: image_file(picture(), "JPEG", quality=95),
     "a.png": lambda: image_file(picture(), "PNG"),
@@ -224,6 +316,10 @@ MESHES: dict[str, Callable[[], bytes]] = {
     "a.stl": lambda: mesh_file(box(), "stl"),
     "text.stl": lambda: mesh_file(box(), "stl_ascii"),
     "a.glb": lambda: mesh_file(box(), "glb"),
+    "a.gltf": lambda: gltf(box())[0],
+    "gltf.zip": lambda: gltf_zip(box()),
+    "a.3mf": lambda: threemf(box()),
+    "a.dae": lambda: dae(box().vertices, dae_triangles(box().faces)),
     "mesh.ply": lambda: mesh_file(box(), "ply"),
     "text-mesh.ply": lambda: ply(box().vertices, box().faces.tolist(), text=True),
     "polygons.ply": lambda: ply(points(40), [[0, 1, 2], [3, 4, 5, 6], [7, 8, 9, 10, 11]]),

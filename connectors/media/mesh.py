@@ -23,7 +23,7 @@ CONTINUED = re.compile(rb"\\(?:\r\n|\r|\n)")
 """A backslash at the end of a line of obj: it goes on with the next."""
 
 STL_TRIANGLE_BYTES = 50
-STL_SOLID = re.compile(rb"^[ \t]*(?:end)?solid\b.*$", re.MULTILINE | re.IGNORECASE)
+STL_SOLID = re.compile(rb"^[ \t]*(?:end)?solid\b.*$", re.MULTILINE)
 
 
 def read_off(source: Source) -> Geometry:
@@ -105,13 +105,18 @@ def read_stl(source: Source) -> Geometry:
     """A stereolithography mesh, ascii or binary; three vertices of its own for each triangle."""
     data = source.data
     count = int.from_bytes(data[80:84], "little")
-    # Binary files may begin with "solid" too; only their length tells them for sure.
-    if len(data) < 84 or len(data) != 84 + count * STL_TRIANGLE_BYTES:
-        if data.lstrip()[:5].lower() != b"solid":
-            raise source.invalid(f"is cut off or damaged: {count:,} triangles declared")
+    end = 84 + count * STL_TRIANGLE_BYTES
+    # Binary files may begin with "solid" too, but their count of triangles has a zero byte.
+    is_text = data.lstrip()[:5].lower() == b"solid" and b"\0" not in data[:84]
+    if not is_text and 0 <= len(data) - end < STL_TRIANGLE_BYTES:
+        data = data[:end]  # some writers add a few bytes
+    elif not is_text:
+        raise source.invalid(f"is cut off or damaged: {count:,} triangles declared")
+    else:
+        source.check_mesh_text()
+        data = data.lower().replace(b"\r", b"\n")
         if b"endsolid" not in data[-4096:]:
             raise source.invalid("is cut off: its endsolid line is missing")
-        source.check_mesh_text()
         # One solid without a name: trimesh takes "vertex" in a name for one, and a part for each solid.
         data = b"solid\n" + STL_SOLID.sub(b"", data).strip() + b"\nendsolid\n"
         count = data.count(b"vertex") // 3

@@ -40,33 +40,46 @@ def read_pcd(source: Source) -> Geometry:
     header = _header(source)
     read = {"ascii": _ascii, "binary": _binary, "binary_compressed": _compressed}
     if header.form not in read:
-        raise source.invalid(f"has an unknown kind of body, {header.form}")
-    axes = [header.names.index(axis) for axis in "xyz"]
+        raise source.unsupported(f"has a body of the kind {header.form[:40]}, which is not read")
+    axes = _axes(source, header.names)
     vertices = read[header.form](source, header, axes)
     if header.organised:
         vertices = vertices[~np.isnan(vertices).any(axis=1)]
     return Geometry(vertices)
 
 
+def _axes(source: Source, names: list[str]) -> list[int]:
+    """Return which fields are x, y and z, in small letters or in capitals."""
+    for axes in ("xyz", "XYZ"):
+        if all(names.count(axis) == 1 for axis in axes):
+            return [names.index(axis) for axis in axes]
+    raise source.invalid(f"has the fields {', '.join(names)[:200]}; one x, one y and one z are needed")
+
+
 def _header(source: Source) -> Header:
-    data_line = re.search(rb"^DATA[ \t]+(\w+)[ \t]*\r?\n", source.data[:LONGEST_HEADER], re.MULTILINE)
+    data_line = re.search(rb"(?:^|[\r\n])DATA[ \t]+(\w+)[ \t]*(?:\r\n|\r|\n)", source.data[:LONGEST_HEADER])
     if data_line is None:
         raise source.invalid("is damaged or cut off: its pcd header has no DATA line")
     text = source.data[: data_line.start()].decode("latin-1")
     entries = {key: values for key, *values in (line.split() for line in text.splitlines() if line.strip())}
-    names = entries["FIELDS"]
+    # Version .5 calls its fields columns and may leave out what follows from the rest.
+    names = entries.get("FIELDS") or entries.get("COLUMNS") or []
+    if missing := [key for key in ("SIZE", "TYPE") if key not in entries]:
+        raise source.invalid(f"is damaged: its pcd header has no {missing[0]} line")
     counts = [int(count) for count in entries.get("COUNT", ["1"] * len(names))]
     kinds = {"F": "f", "I": "i", "U": "u"}
     formats = [
-        (str(i), f"<{kinds[kind]}{int(size)}", (count,))
+        (str(i), f"<{kinds[kind.upper()]}{int(size)}", (count,))
         for i, (kind, size, count) in enumerate(zip(entries["TYPE"], entries["SIZE"], counts, strict=True))
     ]
-    width, height = int(entries["WIDTH"][0]), int(entries["HEIGHT"][0])
+    width, height = (int(entries.get(key, ["1"])[0]) for key in ("WIDTH", "HEIGHT"))
     points = int(entries.get("POINTS", [str(width * height)])[0])
+    if len(names) != len(formats):
+        raise source.invalid(f"is damaged: it has {len(names)} fields and says what {len(formats)} are")
     if points < 0 or min(counts) < 1:
         raise source.invalid("is damaged: it declares a negative size")
     source.check_points(points)
-    form = data_line[1].decode("ascii")
+    form = data_line[1].decode("ascii").lower()
     return Header(names, np.dtype(formats), points, height > 1, form, data_line.end())
 
 

@@ -5,6 +5,7 @@ shipped reads binary faces of unlike lengths and notices damage: docs/media.md c
 make of the same files. Format: Greg Turk, "The PLY Polygon File Format", 1994.
 """
 
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -29,6 +30,8 @@ TYPES = {
 
 ORDERS = {"binary_little_endian": "<", "binary_big_endian": ">"}
 LONGEST_HEADER = 1 << 18
+END = re.compile(rb"[\r\n]end_header[ \t]*(\n|\r)")
+CR_LF = re.compile(rb"ply[ \t]*\r\n")
 MOST_RAGGED_ROWS = 2_000_000
 """Binary rows of unlike lengths, which are read one by one: 3 us each."""
 
@@ -57,12 +60,13 @@ class Element:
         """Whether rows differ in length."""
         return any(p.count_kind for p in self.properties)
 
-    def column(self, *names: str) -> int:
-        """Which property has one of the names. Raises `ValueError` if none has."""
+    def column(self, source: Source, *names: str) -> int:
+        """Which property has one of the names. Raises `InvalidMedia` if none has."""
         for i, p in enumerate(self.properties):
-            if p.name in names:
+            if p.name in names or p.name.lower() in names:
                 return i
-        raise ValueError(f"element {self.name} has no {names[0]}")
+        there = ", ".join(p.name for p in self.properties)[:200]
+        raise source.invalid(f"has no {names[0]} in its element {self.name[:40]}, which has {there}")
 
     def row(self, order: str, lengths: list[int]) -> np.dtype[np.void]:
         """A row's layout where the lists have the given lengths, each after its count."""
@@ -90,9 +94,9 @@ def read_ply(source: Source) -> Geometry:
     for element in elements:
         if element.name == "vertex":
             source.check_points(element.count)
-            vertices = body.columns(element, [element.column(axis) for axis in "xyz"])
+            vertices = body.columns(element, [element.column(source, axis) for axis in "xyz"])
         elif element.name == "face":
-            faces = body.faces(element, element.column(*CORNERS))
+            faces = body.faces(element, element.column(source, *CORNERS))
         else:
             body.skip(element)
         if vertices is not None and faces is not None:
@@ -113,31 +117,42 @@ def _triangles(source: Source, vertices: Vertices, faces: Polygons | Corners | N
 
 def _header(source: Source) -> tuple[str | None, list[Element], int]:
     """Byte order (None for ascii), the elements, and where the body starts."""
-    end = source.data.find(b"end_header", 0, LONGEST_HEADER)
-    line_end = source.data.find(b"\n", end)
-    if end < 0 or line_end < 0:
+    found = END.search(source.data, 0, LONGEST_HEADER)
+    if found is None:
         raise source.invalid("is damaged or cut off: its ply header does not end")
+    start = found.end()
+    # A body of bytes may begin with what would be the second half of a line's end.
+    if found[1] == b"\r" and source.data[start : start + 1] == b"\n" and CR_LF.match(source.data):
+        start += 1
     order: str | None = None
     elements: list[Element] = []
-    for line in source.data[:end].decode("latin-1").splitlines():
+    for line in source.data[: found.start()].decode("latin-1").splitlines():
         match line.split():
             case ["format", "ascii", _]:
                 order = None
             case ["format", form, _]:
+                if form not in ORDERS:
+                    raise source.unsupported(f"is ply in the format {form[:40]}, which is not read")
                 order = ORDERS[form]
             case ["element", name, count]:
                 elements.append(Element(name, int(count)))
             case ["property", "list", count_kind, kind, name]:
-                elements[-1].properties.append(Property(name, TYPES[kind], TYPES[count_kind]))
+                elements[-1].properties.append(Property(name, _type(source, kind), _type(source, count_kind)))
             case ["property", kind, name]:
-                elements[-1].properties.append(Property(name, TYPES[kind]))
+                elements[-1].properties.append(Property(name, _type(source, kind)))
     for element in elements:
         # Two bytes are the least a row can take: a digit and a line end, or one number and more.
         if not 0 <= element.count <= len(source.data) or not element.properties:
             raise source.invalid(
                 f"is damaged or cut off: it declares {element.count:,} rows of {element.name}"
             )
-    return order, elements, line_end + 1
+    return order, elements, start
+
+
+def _type(source: Source, name: str) -> str:
+    if name not in TYPES:
+        raise source.invalid(f"is damaged: its ply header has the unknown type {name[:40]}")
+    return TYPES[name]
 
 
 class _Ascii:

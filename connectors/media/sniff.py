@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from connectors.errors import UnsupportedMedia
+from connectors.media.archive import archive_kind
 from connectors.media.image_kinds import NETPBM, boxed_picture, unread_picture
 from connectors.media.source import Source
 from connectors.media.tags import sound_start
+from connectors.media.unread import unread
 from connectors.modality import Modality
 
 
@@ -28,13 +30,15 @@ class MediaType:
 SUPPORTED = (
     "images (JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, HEIC, JPEG 2000, PNM), sound (wav, flac, ogg, opus, "
     "mp3, aiff, m4a, aac, mp4, mov, webm, wma, amr, au, caf, w64, ac3, wv, tta, dsf), point clouds (npy, "
-    "npz, ply, pcd, xyz, csv, las, laz), meshes (off, obj, stl, glb) and UTF-8 text"
+    "npz, ply, pcd, xyz, csv, las, laz), meshes (off, obj, stl, glb, gltf, 3mf, dae) and UTF-8 text"
 )
 
 TEXT = MediaType("text", "text/plain")
 OBJ = MediaType("point_cloud", "model/obj")
 STL = MediaType("point_cloud", "model/stl")
 XYZ = MediaType("point_cloud", "text/x-xyz")
+GLTF = MediaType("point_cloud", "model/gltf+json")
+DAE = MediaType("point_cloud", "model/vnd.collada+xml")
 
 SIGNATURES: tuple[tuple[bytes, MediaType], ...] = (
     (rb"\x89PNG\r\n\x1a\n", MediaType("image", "image/png")),
@@ -69,12 +73,17 @@ SIGNATURES: tuple[tuple[bytes, MediaType], ...] = (
     (rb"\x1aE\xdf\xa3.{0,60}matroska", MediaType("audio", "video/x-matroska")),
     (rb"\x93NUMPY", MediaType("point_cloud", "application/x-npy")),
     (rb"PK\x03\x04.{26}[^\0]{0,200}?\.npy", MediaType("point_cloud", "application/x-npz")),
-    (rb"ply\r?\n", MediaType("point_cloud", "model/ply")),
-    (rb"(#[^\n]*\n)*VERSION\s+0?\.7\s|# \.PCD", MediaType("point_cloud", "model/x-pcd")),
+    (rb"ply[ \t]*[\r\n]", MediaType("point_cloud", "model/ply")),
+    (rb"(\s*#[^\r\n]*[\r\n])*\s*VERSION\s+0?\.\d+\s|# \.PCD", MediaType("point_cloud", "model/x-pcd")),
     (rb"LASF", MediaType("point_cloud", "application/vnd.las")),
     (rb"glTF[\x01\x02]\0\0\0", MediaType("point_cloud", "model/gltf-binary")),
-    (rb"\s*solid\b[^\n]*\s+(facet\s+normal|endsolid)\b", STL),
-    (rb"(ST)?C?N?OFF\s*(#[^\n]*\n\s*)*\d+\s+\d+\s+\d+", MediaType("point_cloud", "model/off")),
+    (rb"(?i:\s*solid\b[^\n]*\s+(facet\s+normal|endsolid)\b)", STL),
+    (
+        rb"(\s*#[^\n]*\n)*\s*(ST)?C?N?OFF\s*(#[^\n]*\n\s*)*\d+\s+\d+\s+\d+",
+        MediaType("point_cloud", "model/off"),
+    ),
+    (rb"(\xef\xbb\xbf)?\s*(<\?xml.{0,200}?\?>\s*)?(<!--((?!-->).)*-->\s*)*<COLLADA\b", DAE),
+    (rb"\s*\{\s*\"asset\"\s*:\s*\{[^{}]*\"version\"\s*:", GLTF),
 )
 UNREAD_SOUNDS: tuple[tuple[bytes, str], ...] = (
     (rb"MThd\0\0\0\x06|RIFF.{4}RMID", "a MIDI file (notes, not sound)"),
@@ -96,17 +105,24 @@ PATTERNS = tuple((re.compile(pattern, re.DOTALL), kind) for pattern, kind in SIG
 HEAD = 4096
 """Bytes a signature may lie in."""
 
+CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
+"""What no text has, whatever its encoding. Names in obj, xyz and csv may be in any: they are passed over."""
+
 EXTENSIONS = {
     **dict.fromkeys((".txt", ".md", ".text"), TEXT),
     **dict.fromkeys((".xyz", ".pts", ".asc", ".csv"), XYZ),
     ".obj": OBJ,
     ".stl": STL,
+    ".gltf": GLTF,
+    ".dae": DAE,
 }
 """Formats a name decides, because their bytes have no signature."""
 
 CONTENT_TYPES = {
     "model/obj": OBJ,
     "model/stl": STL,
+    GLTF.mime: GLTF,
+    DAE.mime: DAE,
     "text/x-xyz": XYZ,
     "chemical/x-xyz": XYZ,
     "text/csv": XYZ,
@@ -119,7 +135,7 @@ SIGNED_EXTENSIONS = {
     ".aac", ".mp4", ".m4v", ".mov", ".webm", ".mka", ".mkv",
     ".aifc", ".rf64", ".bw64", ".w64", ".caf", ".au", ".snd", ".wma", ".asf", ".amr", ".awb", ".3gp",
     ".3g2", ".ac3", ".eac3", ".wv", ".tta", ".dsf", ".spx", ".ogv", ".mp2", ".qt",
-    ".npy", ".npz", ".ply", ".pcd", ".las", ".laz", ".off", ".glb",
+    ".npy", ".npz", ".ply", ".pcd", ".las", ".laz", ".off", ".glb", ".3mf",
 }  # fmt: skip
 """Names that promise a signature: without one in the bytes, the file is not what it says."""
 
@@ -129,7 +145,9 @@ UNREAD_SOUND_EXTENSIONS = {
 }  # fmt: skip
 """Names of sounds and videos that are not read, whether or not their bytes tell."""
 
-UNSERVED_EXTENSIONS = {".gltf", ".pdf", ".zip", ".wrl", ".dae"}
+TEXT_EXTENSIONS = {suffix for suffix, kind in EXTENSIONS.items() if kind == TEXT}
+
+UNSERVED_EXTENSIONS = {".pdf", ".zip"}
 
 
 def sniff(data: bytes, name: str | None = None, content_type: str | None = None) -> MediaType:
@@ -152,6 +170,8 @@ def sniff(data: bytes, name: str | None = None, content_type: str | None = None)
     picture = unread_picture(data, suffix, mime, suffix in EXTENSIONS or mime == "text/plain")
     if picture is not None:
         raise _unsupported(source, f"is {picture}")
+    if suffix not in TEXT_EXTENSIONS and (shape := unread(data[:HEAD], suffix)) is not None:
+        raise _unsupported(source, f"is {shape}")
     if suffix in UNSERVED_EXTENSIONS | UNREAD_SOUND_EXTENSIONS:
         raise _unsupported(source, f"is a {suffix} file")
     if suffix in SIGNED_EXTENSIONS:
@@ -161,7 +181,7 @@ def sniff(data: bytes, name: str | None = None, content_type: str | None = None)
         raise source.invalid(f"is sent as {mime} but holds {_looks(data)}")
     if claimed == STL:  # binary or text: its reader tells
         return STL
-    if not is_text(data):
+    if not is_text(data) and not (claimed in (OBJ, XYZ) and not CONTROL.search(data, 0, HEAD)):
         if claimed is not None:
             raise source.invalid(f"is taken for {claimed.mime} but holds {_looks(data)}")
         if _is_binary_stl(data):
@@ -186,7 +206,7 @@ def expect(source: Source, modality: Modality) -> str:
 def is_text(data: bytes) -> bool:
     """Whether the first bytes are UTF-8 without control characters."""
     head = data[:HEAD]
-    if re.search(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]", head):
+    if CONTROL.search(head):
         return False
     try:
         head.decode("utf-8")
@@ -202,6 +222,8 @@ def _signed(data: bytes) -> MediaType | None:
     if picture is not None:
         return MediaType("image", picture)
     found = _match(data[:HEAD])
+    if found is None and data[:4] == b"PK\x03\x04" and (kind := archive_kind(data)) is not None:
+        return MediaType("point_cloud", kind)
     if found is not None or data[:3] != b"ID3" or len(data) <= 10:
         return found
     start = sound_start(data)
@@ -213,8 +235,8 @@ def _match(head: bytes) -> MediaType | None:
 
 
 def _is_binary_stl(data: bytes) -> bool:
-    """Whether the triangle count at byte 80 gives exactly the length of the file."""
-    return len(data) >= 84 and len(data) == 84 + 50 * struct.unpack_from("<I", data, 80)[0]
+    """Whether the triangle count at byte 80 gives the length of the file, but for a few bytes."""
+    return len(data) > 84 and 0 <= len(data) - 84 - 50 * struct.unpack_from("<I", data, 80)[0] < 50
 
 
 def _looks(data: bytes) -> str:

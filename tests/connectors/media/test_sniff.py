@@ -16,8 +16,9 @@ MIMES = {
     "big-endian.ply": "model/ply", "text.ply": "model/ply", "text.pcd": "model/x-pcd",
     "a.pcd": "model/x-pcd", "compressed.pcd": "model/x-pcd", "a.las": "application/vnd.las",
     "a.laz": "application/vnd.las", "a.off": "model/off", "a.stl": "model/stl",
-    "text.stl": "model/stl", "a.glb": "model/gltf-binary", "mesh.ply": "model/ply",
-    "text-mesh.ply": "model/ply", "polygons.ply": "model/ply",
+    "text.stl": "model/stl", "a.glb": "model/gltf-binary", "a.gltf": "model/gltf+json",
+    "gltf.zip": "model/gltf+zip", "a.3mf": "model/3mf", "a.dae": "model/vnd.collada+xml",
+    "mesh.ply": "model/ply",    "text-mesh.ply": "model/ply", "polygons.ply": "model/ply",
 }  # fmt: skip
 
 SIGNED = [(modality, name) for modality, files in samples.FILES.items() for name in files if name in MIMES]
