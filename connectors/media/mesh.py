@@ -66,22 +66,28 @@ def read_obj(source: Source) -> Geometry:
     coordinates = array("d")
     polygons = Polygons(source)
     count = highest = 0
-    for line in lines(source, CONTINUED.sub(b" ", source.data)):
-        match line.partition("#")[0].split():
-            case ["v", *cells]:
-                count += 1
-                source.check_points(count)
-                x, y, z = map(float, cells[:3])
-                coordinates.extend((x, y, z))
-            case ["f", *cells]:
-                corners = [int(cell.partition("/")[0]) for cell in cells]
-                corners = [c - 1 if c >= 0 else count + c for c in corners]
-                if len(corners) < 3:
-                    continue
-                highest = max(highest, *corners)
-                if min(corners) < 0:
-                    raise source.invalid("has a face with a corner that is not in the file")
-                polygons.add(corners)
+    line = ""
+    try:
+        for line in lines(source, CONTINUED.sub(b" ", source.data)):
+            match line.partition("#")[0].split():
+                case ["v", *cells]:
+                    count += 1
+                    source.check_points(count)
+                    x, y, z = map(float, cells[:3])
+                    coordinates.extend((x, y, z))
+                case ["f", *cells]:
+                    corners = [int(cell.partition("/")[0]) for cell in cells]
+                    corners = [c - 1 if c >= 0 else count + c for c in corners]
+                    if len(corners) < 3:
+                        continue
+                    highest = max(highest, *corners)
+                    if min(corners) < 0:
+                        raise source.invalid("has a face with a corner that is not in the file")
+                    polygons.add(corners)
+    except ValueError as error:
+        raise source.invalid(
+            f"is damaged: it has no numbers where they should be in {line.strip()[:60]!r}"
+        ) from error
     if not count:
         raise source.invalid("has no vertices")
     if highest >= count:

@@ -158,7 +158,7 @@ def _cells(row: str) -> list[str]:
     row = row.strip()
     delimiter = next((mark for mark in DELIMITERS if mark in row), None)
     if delimiter is None:
-        cells = re.findall(r'"[^"]*"|\S+', re.sub(r"\s*[\[(][^\])]*[\])]", "", row))
+        cells = re.findall(r'"[^"]*"|\S+', re.sub(r"[\[(][^\]()[]*[\])]", "", row))
     else:
         cells = next(csv.reader([row], delimiter=delimiter, skipinitialspace=True))
     cells = [cell.strip().strip('"') for cell in cells]

@@ -11,7 +11,7 @@ import pytest
 import samples
 import trimesh
 
-from connectors.errors import InvalidMedia, MediaTooLarge, UnsupportedMedia
+from connectors.errors import InvalidMedia, MediaError, MediaTooLarge, UnsupportedMedia
 from connectors.media import Limits, decode
 from connectors.media.geometry import SURFACE_POINTS
 
@@ -353,6 +353,19 @@ def test_zips_are_held_to_the_limits():
     many = samples.zipped({f"{i}.bin": b"" for i in range(10_001)} | {"a.gltf": scene})
     with pytest.raises((MediaTooLarge, UnsupportedMedia)):
         cloud(many, "a.zip")
+
+
+def test_a_zip_may_have_folders_and_names_of_any_kind():
+    scene, body = samples.gltf(samples.box(), "a.bin")
+    data = samples.zipped({"b/": b"", "n": b"", "b/a.gltf": scene, "b/a.bin": body})
+    assert len(cloud(data, "a.zip")) == SURFACE_POINTS
+    for place in range(len(data)):
+        broken = bytearray(data)
+        broken[place] ^= 0x81
+        try:
+            cloud(bytes(broken), "a.zip")
+        except MediaError as error:
+            assert error.message.startswith("a.zip")
 
 
 @pytest.mark.parametrize(

@@ -208,7 +208,7 @@ ANSWERS = [
     ("a.ply", PLY, "its ply header does not end"),
     ("a.pcd", PCD.replace(b"x y z", b"a b c"), "has the fields a, b, c; one x, one y and one z are needed"),
     ("a.pcd", PCD.replace(b"TYPE F F F\n", b""), "its pcd header has no TYPE line"),
-    ("a.obj", b"v 1 2 three\n", "is damaged: it cannot be read as an obj mesh"),
+    ("a.obj", b"v 1 2 three\n", "it has no numbers where they should be in 'v 1 2 three'"),
     ("a.glb", b"glTF\x02\0\0\0", "is cut off: it ends in its header"),
     ("a.csv", b"a,b\n1,2\n", "does not say which of its columns are x, y and z: a, b"),
     ("a.npy", b"\x93NUMPY\x01\x00\x05\x00{'a'}", "is damaged: it cannot be read as an npy array"),

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import time
 from itertools import count
 
 import numpy as np
@@ -164,3 +165,14 @@ def test_decimal_commas_are_read_between_semicolons():
     assert np.allclose(cloud(data), samples.points())
     rows = samples.xyz(samples.points(), ";").replace(b".", b",")
     assert np.allclose(cloud(rows), samples.points())
+
+
+@pytest.mark.parametrize(
+    "row", ["(" * 900_000, "x" + " " * 900_000 + "y", '"' * 900_000, "[m]" * 300_000, "xX" * 400_000]
+)
+def test_endless_headers_are_told_quickly(row):
+    start = time.perf_counter()
+    for text in (row, "# " + row):
+        with pytest.raises(InvalidMedia):
+            cloud(f"{text}\n1 2 3\n".encode())
+    assert time.perf_counter() - start < 5
