@@ -15,7 +15,8 @@ from connectors.media.archive import archive_kind
 from connectors.media.image_kinds import NETPBM, boxed_picture, unread_picture
 from connectors.media.source import Source
 from connectors.media.tags import sound_start
-from connectors.media.unread import unread
+from connectors.media.unread_shapes import unread_shape
+from connectors.media.unread_sounds import UNREAD_SOUND_EXTENSIONS, unread_sound
 from connectors.modality import Modality
 
 
@@ -85,22 +86,6 @@ SIGNATURES: tuple[tuple[bytes, MediaType], ...] = (
     (rb"(\xef\xbb\xbf)?\s*(<\?xml.{0,200}?\?>\s*)?(<!--((?!-->).)*-->\s*)*<COLLADA\b", DAE),
     (rb"\s*\{\s*\"asset\"\s*:\s*\{[^{}]*\"version\"\s*:", GLTF),
 )
-UNREAD_SOUNDS: tuple[tuple[bytes, str], ...] = (
-    (rb"MThd\0\0\0\x06|RIFF.{4}RMID", "a MIDI file (notes, not sound)"),
-    (rb"MAC [\x80-\xff]\x0f", "a Monkey's Audio (ape) file"),
-    (rb"MP\+[\x07\x17\x27]|MPCKSH", "a Musepack (mpc) file"),
-    (rb"tBaK", "a TAK file"),
-    (rb"ajkg[\x01-\x03]", "a Shorten (shn) file"),
-    (rb"FRM8.{8}DSD ", "a DSDIFF (dff) file"),
-    (rb"Creative Voice File\x1a", "a Creative Voice (voc) file"),
-    (rb"\x7f\xfe\x80\x01", "a DTS file"),
-    (rb"\.RMF\0\0\0", "a RealMedia file"),
-    (rb"RIFF.{4}AVI ", "an AVI video"),
-    (rb"FLV\x01", "a Flash video"),
-    (rb"\0\0\x01\xba|(G.{187}){4}", "an MPEG stream"),
-)
-"""Sounds, and videos with sound, that are told apart to be refused by name."""
-
 PATTERNS = tuple((re.compile(pattern, re.DOTALL), kind) for pattern, kind in SIGNATURES)
 HEAD = 4096
 """Bytes a signature may lie in."""
@@ -139,12 +124,6 @@ SIGNED_EXTENSIONS = {
 }  # fmt: skip
 """Names that promise a signature: without one in the bytes, the file is not what it says."""
 
-UNREAD_SOUND_EXTENSIONS = {
-    ".mid", ".midi", ".kar", ".rmi", ".ape", ".mpc", ".tak", ".shn", ".dff", ".voc", ".dts", ".ra",
-    ".rm", ".mod", ".xm", ".s3m", ".avi", ".flv", ".mpg", ".mpeg", ".m2ts",
-}  # fmt: skip
-"""Names of sounds and videos that are not read, whether or not their bytes tell."""
-
 TEXT_EXTENSIONS = {suffix for suffix, kind in EXTENSIONS.items() if kind == TEXT}
 
 UNSERVED_EXTENSIONS = {".pdf", ".zip"}
@@ -162,15 +141,14 @@ def sniff(data: bytes, name: str | None = None, content_type: str | None = None)
     found = _signed(data)
     if found is not None:
         return found
-    unread = next((what for pattern, what in UNREAD_SOUNDS if re.match(pattern, data, re.DOTALL)), None)
-    if unread is not None:
-        raise _unsupported(source, f"is {unread}")
+    if (sound := unread_sound(data)) is not None:
+        raise _unsupported(source, f"is {sound}")
     suffix = PurePosixPath((name or "").lower()).suffix
     mime = (content_type or "").split(";")[0].strip().lower()
     picture = unread_picture(data, suffix, mime, suffix in EXTENSIONS or mime == "text/plain")
     if picture is not None:
         raise _unsupported(source, f"is {picture}")
-    if suffix not in TEXT_EXTENSIONS and (shape := unread(data[:HEAD], suffix)) is not None:
+    if suffix not in TEXT_EXTENSIONS and (shape := unread_shape(data[:HEAD], suffix)) is not None:
         raise _unsupported(source, f"is {shape}")
     if suffix in UNSERVED_EXTENSIONS | UNREAD_SOUND_EXTENSIONS:
         raise _unsupported(source, f"is a {suffix} file")

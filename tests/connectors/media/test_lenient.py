@@ -13,7 +13,7 @@ import samples
 from connectors.errors import InvalidMedia, MediaTooLarge, UnsupportedMedia
 from connectors.media import decode, sniff
 from connectors.media.point_cloud import is_read_in_python
-from connectors.media.unread import NAMES
+from connectors.media.unread_shapes import NAMES
 
 
 def cloud(data, name=None, **options):

@@ -1,7 +1,7 @@
 """Kinds of 3D files that are known and not read, so that a refusal can say what a file is.
 
-Holds `unread`, which looks at the bytes and the end of the name. None of these has a reader that is kept
-by others, safe on hostile bytes and free to ship: docs/media.md says which were looked at.
+Holds `unread_shape`, which looks at the bytes and the end of the name. None of these has a reader that is
+kept by others, safe on hostile bytes and free to ship.
 """
 
 import re
@@ -61,7 +61,7 @@ PATTERNS = tuple((re.compile(pattern, re.DOTALL), NAMES[suffix]) for pattern, su
 PATTERNS += ((re.compile(rb"Ogawa\xff"), "an Alembic scene"),)  # not by name: .abc is music, too
 
 
-def unread(head: bytes, suffix: str) -> str | None:
+def unread_shape(head: bytes, suffix: str) -> str | None:
     """Return what a file is, by its first bytes or its name's end (`.fbx`); None if it is none of these."""
     found = next((name for pattern, name in PATTERNS if pattern.match(head)), None)
     return found or NAMES.get(suffix)
