@@ -13,6 +13,7 @@ REACHES_INSIDE = {
         "a collection has to be deleted between two answers of its shard's process"
     ),
     "benchmarks/test_findings.py:": "an underscore marks the benchmarks' modules that are no programs",
+    "benchmarks/test_gpu.py:": "the same, and `os._exit`, which is how a hung step ends",
     "service/engine/test_decode_processes.py:reach_in_for_the_children": (
         "children have to be killed at work and idle, and be seen to have ended"
     ),

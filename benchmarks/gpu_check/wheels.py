@@ -27,6 +27,7 @@ GLIBC = (5, 12, 17, 24, 26, 27, 28, 31, 34)
 NEEDED = (
     *("open_clip_torch", "ftfy", "wcwidth", "regex", "timm", "huggingface_hub", "safetensors", "tokenizers"),
     *("tqdm", "pyyaml", "packaging", "soundfile", "cffi", "soxr", "laspy", "lazrs", "trimesh"),
+    *("mapbox-earcut", "msgspec", "qdrant-client", "grpcio", "portalocker", "protobuf", "urllib3"),
     *("fastapi", "starlette", "uvicorn", "h11", "click", "httptools", "python-multipart", "pybase64"),
     *("pydantic", "pydantic-core", "pydantic-settings", "python-dotenv", "typing-inspection"),
     *("typing-extensions", "annotated-types", "annotated-doc", "anyio", "idna", "sniffio"),
@@ -42,7 +43,8 @@ NEEDED = (
     ),
     *("rich", "markdown-it-py", "mdurl", "pygments"),
 )
-"""PyAV, Qdrant's packages and matplotlib are left out: large, and nothing of the check needs them."""
+LEFT_OUT = ("av", "pillow-heif", "qdrant-edge-py", "typer")
+"""Large, or of the command line: nothing of the check needs them."""
 THERE = ("torch", "torchvision", "numpy", "pillow", "filelock", "fsspec")
 """What comes with torch and torchvision."""
 UNUSED = ("hf-xet", "pycparser")

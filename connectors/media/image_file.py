@@ -6,7 +6,6 @@ once more without its metadata.
 
 from io import BytesIO
 
-import pillow_heif
 from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from connectors.errors import MediaError, UnsupportedMedia
@@ -16,13 +15,13 @@ from connectors.media.image_metadata import exif_orientation, without_metadata
 from connectors.media.image_variants import unread_variant
 from connectors.media.source import Source
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF", "JPEG2000")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000")
 """Pillow's names for what is served. Its other readers, some of which start programs, stay out of reach."""
 
 # Pillow imports its readers when first asked, which two threads may be at once.
 Image.init()
-# A file's own thumbnail may show something else than the picture.
-pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
+
+HEIF_TYPES = ("image/heic", "image/heif")
 
 DRAFT_SIDE = 896
 """JPEGs are decoded at 1/2, 1/4 or 1/8 size while the short side stays at least this, in pixels:
@@ -39,7 +38,7 @@ def load(source: Source, mime: str) -> Image.Image:
     `InvalidMedia` if it is damaged.
     """
     try:
-        return _load(source, source.data)
+        return _load(source, source.data, mime)
     except MediaError:
         raise
     except Exception as error:
@@ -47,7 +46,7 @@ def load(source: Source, mime: str) -> Image.Image:
         if bare is None:
             raise _refusal(source, mime, error) from error
     try:
-        return _load(source, bare)
+        return _load(source, bare, mime)
     except MediaError:
         raise
     except Exception as error:
@@ -65,10 +64,11 @@ def check_size(source: Source, width: int, height: int) -> None:
         raise source.too_large(f"sides of {width:,} x {height:,} pixels", f"{limits.max_aspect_ratio:g} to 1")
 
 
-def _load(source: Source, data: bytes) -> Image.Image:
+def _load(source: Source, data: bytes, mime: str) -> Image.Image:
     if (canvas := image_webp.canvas(data)) is not None:
         check_size(source, *canvas)
-    image = Image.open(BytesIO(image_tiff.as_classic(data)), formats=FORMATS)
+    formats = _heif() if mime in HEIF_TYPES else FORMATS
+    image = Image.open(BytesIO(image_tiff.as_classic(data)), formats=formats)
     check_size(source, *image.size)
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         if image_tiff.is_raw(image):
@@ -82,6 +82,15 @@ def _load(source: Source, data: bytes) -> Image.Image:
     if extent is not None:
         image.info["frame"] = extent
     return image
+
+
+def _heif() -> tuple[str]:
+    """Have Pillow know HEIF, and return its name for it."""
+    import pillow_heif  # here: it maps 20 MB of libraries into a process that may never see a HEIC
+
+    # A file's own thumbnail may show something else than the picture.
+    pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
+    return ("HEIF",)
 
 
 def _shrink_jpeg2000(source: Source, image: Image.Image, data: bytes) -> None:
