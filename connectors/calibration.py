@@ -7,12 +7,14 @@ the two match (Platt scaling), which is what search ranks by.
 
 from pathlib import Path
 
-import torch
+import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from torch import Tensor
 
 from connectors.errors import ConfigError, MissingFiles
 from connectors.modality import Modality
+
+Array = npt.NDArray[np.float64]
 
 
 class PairCurve(BaseModel):
@@ -56,7 +58,10 @@ class Calibration(BaseModel):
         """The curve of one directed pair."""
         return self.pairs.get(f"{query}->{target}", _UNCALIBRATED)
 
-    def score(self, query: Modality, target: Modality, cosine: Tensor) -> Tensor:
-        """Cosines of one pair of modalities -> scores in 0..1, of the same shape."""
+    def score(self, query: Modality, target: Modality, cosine: Array) -> Array:
+        """Cosines of one pair of modalities -> scores in 0..1, of the same shape; equal ones are equal."""
         curve = self.curve(query, target)
-        return torch.sigmoid(curve.slope * cosine + curve.bias)
+        # Not torch's sigmoid, which gives a number another last bit at the end of an array than before it.
+        with np.errstate(over="ignore"):  # 1 / inf is 0
+            scores: Array = 1 / (1 + np.exp(-(curve.slope * cosine + curve.bias)))
+        return scores

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from connectors.calibration import Calibration
 from connectors.modality import Modality
@@ -68,7 +67,7 @@ def _likeness(ranked: Sequence[Ranked], calibration: Calibration) -> npt.NDArray
     for query, of_query in rows.items():
         for target, of_target in rows.items():
             block = np.ix_(of_query, of_target)
-            likeness[block] = calibration.score(query, target, torch.from_numpy(likeness[block])).numpy()
+            likeness[block] = calibration.score(query, target, likeness[block])
     return likeness
 
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from pydantic_core import to_json
 
 from connectors.calibration import Calibration
@@ -96,8 +95,8 @@ def score(
     The mean is over the parts that attract, by weight, and never reorders hits of one modality.
     """
     attracting = [part for part in parts if part.weight > 0] or list(parts)
-    values = torch.tensor(cosines, dtype=torch.float64)
-    total = torch.zeros_like(values)
+    values = np.array(cosines, dtype=np.float64)
+    total = np.zeros_like(values)
     for part in attracting:
         # A vector given as such has no modality, and so no fitted curve.
         curves, query = (calibration, part.modality) if part.modality else (Calibration.none(), target)
