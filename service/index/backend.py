@@ -134,7 +134,10 @@ class IndexBackend(Protocol):
     def facet(
         self, name: str, key: str, where: models.Filter | None, limit: int
     ) -> list[tuple[str | int | bool, int]]:
-        """Return the values of an indexed field and their counts, most frequent first."""
+        """Return the values of an indexed field and their counts, the most frequent first.
+
+        Equal counts are in the order of their values, and are cut in it.
+        """
 
     def usage(self, name: str) -> Usage:
         """Return how many records are indexed, and the bytes they take."""

@@ -178,7 +178,8 @@ class Index(Protocol):
     ) -> list[tuple[str | int | bool, int]]:
         """Return the values of an indexed payload field and how many points hold each, most frequent first.
 
-        Raises `InvalidFilter` where the field is not one of the collection's `fields`.
+        Values that equally many points hold are in their own order, and are cut in it. Raises
+        `InvalidFilter` where the field is not one of the collection's `fields`.
         """
 
     def declare_field(self, collection: str, key: str, kind: FieldType) -> None:

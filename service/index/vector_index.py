@@ -285,7 +285,7 @@ class VectorIndex:
     def facets(
         self, collection: str, key: str, limit: int = 10, where: Filter | None = None
     ) -> list[tuple[str | int | bool, int]]:
-        """Return an indexed payload field's values and how many points hold each, most frequent first."""
+        """Return an indexed payload field's values and how many points hold each. See `Index.facets`."""
         check_field(key)
         parsed = parse_filter(where, collection)
         _check_page(limit, 0)
@@ -301,8 +301,7 @@ class VectorIndex:
                 )
             return self.backend.facet(found.name, key, parsed, limit)
 
-        hits = [hit for hit in self._ask(collection, values) or () if hit[1]]
-        return sorted(hits, key=lambda hit: (-hit[1], str(hit[0])))
+        return [hit for hit in self._ask(collection, values) or () if hit[1]]
 
     def writing(self, collection: str) -> FairLock:
         """Return the lock that one collection's writes take in turn."""

@@ -167,6 +167,12 @@ def test_facets_count_values_of_declared_fields(index: VectorIndex) -> None:
     assert index.stats("birds").fields["metadata.colour"] == "keyword"
 
 
+def test_facets_of_numbers_are_in_the_order_of_numbers(index: VectorIndex) -> None:
+    index.upsert("birds", make_points(12))
+    index.declare_field("birds", "metadata.size", "integer")
+    assert index.facets("birds", "metadata.size", limit=11) == [(size, 1) for size in range(11)]
+
+
 def test_vectors_of_another_connector_are_refused(index: VectorIndex) -> None:
     points = make_points(2)
     index.upsert("birds", points, connector="exmcr-1")
