@@ -74,14 +74,15 @@ class VectorStorage:
 class Query:
     """A vector [dim], to search with once under each of several filters.
 
-    `limit` and `offset` hold for each answer; `threshold` is the least cosine.
+    `limit` holds for each answer; `threshold` is the least cosine. With `ids_only` the records' payloads hold
+    nothing but their points' ids.
     """
 
     vector: Vector
     filters: tuple[models.Filter | None, ...]
     limit: int
-    offset: int = 0
     threshold: float | None = None
+    ids_only: bool = False
 
 
 class IndexBackend(Protocol):
@@ -126,7 +127,10 @@ class IndexBackend(Protocol):
         """Return a page of records by ascending id, from `offset`, and the next page's offset."""
 
     def query(self, name: str, query: Query, with_vectors: bool, exact: bool) -> list[list[Record]]:
-        """Return for each of the query's filters the nearest records by cosine, best first, `score` set."""
+        """Return for each of the query's filters the nearest records by cosine, best first, `score` set.
+
+        Equal vectors have equal scores; records of equal scores come in any order.
+        """
 
     def count(self, name: str, where: models.Filter | None) -> int:
         """Return the exact number of records that match."""

@@ -153,8 +153,9 @@ class Index(Protocol):
     ) -> list[Hit]:
         """Return the nearest points by cosine of unified vectors, best first; `score_threshold` is a cosine.
 
-        `exact` scans instead of asking HNSW. `connector` is the version that projected `vector`; raises
-        `CollectionConflict` where the collection holds no vectors of that version.
+        Equal cosines are in the order of the points' ids, and are cut in it: pages of an exact search join
+        into one list. `exact` scans instead of asking HNSW. `connector` is the version that projected
+        `vector`; raises `CollectionConflict` where the collection holds no vectors of that version.
         """
 
     def search_each(
@@ -168,7 +169,7 @@ class Index(Protocol):
         exact: bool = False,
         connector: str | None = None,
     ) -> list[list[Hit]]:
-        """Return for each modality its nearest points, as `search` does; one message to the backend."""
+        """Return for each modality its nearest points, as `search` does; most often by one message."""
 
     def count(self, collection: str, modality: Modality | None = None, where: Filter | None = None) -> int:
         """Return the exact number of points that match."""

@@ -9,10 +9,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 from qdrant_client import QdrantClient, models
 from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
 
@@ -30,7 +32,7 @@ from service.index.backend import (
     never,
 )
 from service.index.payload import UNIFIED, native_name
-from service.index.protocol import Layout
+from service.index.protocol import Layout, Vector
 from service.index.records import Record
 from service.schemas.fields import FieldType
 
@@ -39,6 +41,10 @@ ALIAS_SECONDS = 1.0
 
 METADATA_SECONDS = 60.0
 """Seconds a generation's metadata are believed: another replica may declare fields of it meanwhile."""
+
+LOCAL_DIGITS = 6
+"""Digits of local mode's cosines. It divides every vector by its length again at every search, so that equal
+vectors written at different times differ in the seventh."""
 
 INDEXING_SECONDS = 1800.0
 """Seconds that a server's indexing is waited for; it goes on by itself in any case."""
@@ -219,16 +225,18 @@ class QdrantBackend:
                 filter=where,
                 params=self._search_params(query, where, exact),
                 limit=query.limit,
-                offset=query.offset,
                 score_threshold=query.threshold,
-                with_payload=True,
-                with_vector=with_vectors,
+                with_payload=["id"] if query.ids_only else True,
+                with_vector=with_vectors or ([UNIFIED] if self._local else False),
             )
             for where in query.filters
         ]
         with self._calling():
             answers = self._client.query_batch_points(name, requests)
-        return [[_record(each, each.score) for each in found.points] for found in answers]
+        hits = [[_record(each, each.score) for each in found.points] for found in answers]
+        if self._local:
+            return [_scored_again(records, query.vector, with_vectors) for records in hits]
+        return hits
 
     def _search_params(
         self, query: Query, where: models.Filter | None, exact: bool
@@ -236,7 +244,7 @@ class QdrantBackend:
         if self._local:
             return None  # local mode is exact, and warns where parameters ask for that
         return models.SearchParams(
-            hnsw_ef=max(SEARCH_EF, query.limit + query.offset),
+            hnsw_ef=max(SEARCH_EF, query.limit),
             exact=exact,
             acorn=models.AcornSearchParams(enable=combines(where), max_selectivity=ACORN_SELECTIVITY),
             quantization=models.QuantizationSearchParams(ignore=exact, rescore=True, oversampling=2.0),
@@ -335,3 +343,22 @@ def _record(found: models.Record | models.ScoredPoint, score: float = 0.0) -> Re
         {name: np.asarray(vector, dtype=np.float32) for name, vector in vectors.items()},
         score,
     )
+
+
+def _scored_again(records: Sequence[Record], vector: Vector, with_vectors: bool) -> list[Record]:
+    """Return the records with scores that depend on their vectors alone, and with vectors where asked for.
+
+    Local mode multiplies all vectors at once, which gives equal ones other last bits by where they lie.
+    """
+    query = _unit(vector)
+    scored = []
+    for each in records:
+        score = round(float(_unit(each.vectors[UNIFIED]) @ query), LOCAL_DIGITS)
+        scored.append(replace(each, vectors=each.vectors if with_vectors else {}, score=score))
+    return sorted(scored, key=lambda each: -each.score)
+
+
+def _unit(vector: Vector) -> npt.NDArray[np.float64]:
+    precise = vector.astype(np.float64)
+    unit: npt.NDArray[np.float64] = precise / (float(np.linalg.norm(precise)) or 1.0)
+    return unit

@@ -40,6 +40,7 @@ from service.index.protocol import (
     Vector,
 )
 from service.index.records import Record
+from service.index.ties import query_with_ties
 from service.schemas.fields import FieldType
 
 _Item = TypeVar("_Item")
@@ -242,9 +243,10 @@ class VectorIndex:
     ) -> list[Hit]:
         """Return the nearest points by cosine of unified vectors, best first. See `Index.search`."""
         parsed = parse_filter(where, collection)
-        query = Query(vector, (with_modality(parsed, modality),), limit, offset, score_threshold)
+        _check_page(limit, offset)
+        query = Query(vector, (with_modality(parsed, modality),), limit + offset, score_threshold)
         [hits] = self._query(collection, query, with_vectors, exact, connector)
-        return hits
+        return hits[offset:]
 
     def search_each(
         self,
@@ -257,8 +259,9 @@ class VectorIndex:
         exact: bool = False,
         connector: str | None = None,
     ) -> list[list[Hit]]:
-        """Return for each modality its nearest points, as `search` does; one message to the backend."""
+        """Return for each modality its nearest points, as `search` does; most often by one message."""
         parsed = parse_filter(where, collection)
+        _check_page(limit, 0)
         query = Query(vector, tuple(with_modality(parsed, each) for each in modalities), limit)
         return self._query(collection, query, with_vectors, exact, connector)
 
@@ -267,11 +270,10 @@ class VectorIndex:
     ) -> list[list[Hit]]:
         _check_connector(collection, self.layout, connector)
         check_query(query.vector, self.layout)
-        _check_page(query.limit, query.offset)
         if (found := self._find(collection)) is None:
             return [[] for _ in query.filters]
         _check_connector(collection, found.layout, connector)
-        answers = self.backend.query(found.name, query, with_vectors, exact)
+        answers = query_with_ties(self.backend, found.name, query, with_vectors, exact, MAX_PAGE)
         return [
             [Hit(read_point(each.payload, each.vectors), each.score) for each in records]
             for records in answers

@@ -196,8 +196,8 @@ class EdgeBackend:
                 for where in query.filters
             ],
             limit=query.limit,
-            offset=query.offset,
             threshold=query.threshold,
+            ids_only=query.ids_only,
             vectors=with_vectors,
             exact=exact,
         )

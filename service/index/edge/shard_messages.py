@@ -187,8 +187,8 @@ class SearchEach(Request[Hits]):
     vector: npt.NDArray[np.float32]
     filters: Sequence[SearchFilter]
     limit: int
-    offset: int
     threshold: float | None
+    ids_only: bool
     vectors: bool
     exact: bool
 

@@ -190,11 +190,10 @@ class EdgeWorker:
         for each in request.filters:
             query = edge.QueryRequest(
                 limit=request.limit,
-                offset=request.offset,
                 query=edge.Query.Nearest(vector, using=request.using),
                 filter=edge_filter(each.where),
                 score_threshold=request.threshold,
-                with_payload=True,
+                with_payload=["id"] if request.ids_only else True,
                 with_vector=request.vectors,
                 params=self._search_params(request, each),
             )
@@ -203,16 +202,17 @@ class EdgeWorker:
 
     def _search_params(self, request: SearchEach, under: SearchFilter) -> edge.SearchParams:
         """Return the parameters of a search under one filter, and choose between the graph and ACORN."""
-        deepest = request.limit + request.offset
-        params, ef, rescored = None, max(self.hnsw_ef, deepest), OVERSAMPLING * deepest
+        params, ef, rescored = None, max(self.hnsw_ef, request.limit), OVERSAMPLING * request.limit
         if under.acorn_below and under.where is not None and not request.exact:
             share = self.selectivity.share(under.where)
             if share < under.acorn_below:
                 params = edge.AcornSearchParams(True, 1.0)
-                ef = max(ACORN_RARE_EF if share < RARE else ACORN_EF, ceil(ACORN_OVERSAMPLING * deepest))
+                ef = max(
+                    ACORN_RARE_EF if share < RARE else ACORN_EF, ceil(ACORN_OVERSAMPLING * request.limit)
+                )
                 rescored = ef
         quantization = edge.QuantizationSearchParams(
-            ignore=request.exact, rescore=True, oversampling=rescored / deepest
+            ignore=request.exact, rescore=True, oversampling=rescored / request.limit
         )
         return edge.SearchParams(hnsw_ef=ef, exact=request.exact, acorn=params, quantization=quantization)
 

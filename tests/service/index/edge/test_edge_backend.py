@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,22 @@ def test_a_killed_child_is_started_anew_and_nothing_is_lost(tmp_path: Path) -> N
         os.kill(child_of(index), signal.SIGKILL)
         assert index.get("birds", ["p0"]) == []
         assert index.healthy()
+
+
+def test_equal_points_in_a_graph_and_outside_it_are_one_row(tmp_path: Path) -> None:
+    points = many(900)
+    points = [replace(point, unified=points[i % 20].unified) for i, point in enumerate(points)]
+    with VectorIndex(EdgeBackend(tmp_path, optimizer=NEVER, graph=SMALL), LAYOUT) as index:
+        index.upsert("birds", points[300:])
+        index.backend.optimize(index.backend.current()["birds"].name)
+        index.upsert("birds", points[:300])
+        assert index.stats("birds").indexed == 600
+        pages = [
+            index.search("birds", points[0].unified, limit=4, offset=start, exact=True)
+            for start in range(0, 40, 4)
+        ]
+        equal = sorted(point.id for point in points[::20])
+        assert [hit.point.id for page in pages for hit in page] == equal[:40]
 
 
 def test_a_child_killed_under_load_fails_no_call(tmp_path: Path) -> None:
