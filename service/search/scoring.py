@@ -105,9 +105,18 @@ def score(
     return mean
 
 
+def rank(each: Ranked) -> tuple[float, float, str]:
+    """Return what a hit is ordered by, the least first: its score, its cosine and its point's id.
+
+    No two hits have the same, and those of one modality are in the index's own order: by cosine, then by id,
+    also where a curve is so flat that different cosines have one score.
+    """
+    return -each.score, -each.hit.cosine, each.hit.point.id
+
+
 def merge(ranked: Iterable[Ranked]) -> list[Ranked]:
     """Merge hits into one ranking, best first."""
-    return sorted(ranked, key=lambda each: (-each.score, each.hit.point.id))
+    return sorted(ranked, key=rank)
 
 
 def quota_of(quota: Quota, modality: Modality) -> float:

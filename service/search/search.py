@@ -24,6 +24,7 @@ from service.search.scoring import (
     combine,
     merge,
     quota_of,
+    rank,
     score,
     within_quota,
 )
@@ -87,7 +88,7 @@ def select(scored: Sequence[Sequence[Ranked]], depth: int, params: SearchParams)
     """Return the certain part of the ranking, given each modality's best `depth` hits, and if it is all.
 
     Left out are scores below the threshold, then near-duplicates, then all but the best of each group, then
-    hits past a quota. Hits below the last one of a modality that has more are not certain: a hit that was not
+    hits past a quota. Hits after the last one of a modality that has more are not certain: a hit that was not
     fetched may precede them.
     """
     least = -math.inf if params.score_threshold is None else params.score_threshold
@@ -98,13 +99,16 @@ def select(scored: Sequence[Sequence[Ranked]], depth: int, params: SearchParams)
         chosen = best_of_each(chosen, params.group_by)
     chosen = within_quota(chosen, params.quota)
     taken = Counter(each.hit.point.modality for each in chosen)
-    frontier = -math.inf
+    frontiers = []
     for hits in scored:
         if len(hits) == depth and hits[-1].score >= least:
             modality = hits[-1].hit.point.modality
-            if taken[modality] < quota_of(params.quota, modality):
-                frontier = max(frontier, hits[-1].score)
-    return [each for each in chosen if each.score >= frontier], frontier == -math.inf
+            # A hit past its modality's quota is still the one its group would have had.
+            if params.group_by is not None or taken[modality] < quota_of(params.quota, modality):
+                frontiers.append(rank(hits[-1]))
+    if not frontiers:
+        return chosen, True
+    return [each for each in chosen if rank(each) <= min(frontiers)], False
 
 
 def check_depth(params: SearchParams, max_results: int) -> None:

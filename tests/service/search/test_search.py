@@ -40,6 +40,21 @@ def test_a_modality_whose_quota_is_full_holds_up_nothing() -> None:
     assert chosen(1, quota={"image": 2, "text": 2}) == (["i0"], False)
 
 
+def test_a_hit_that_scores_like_the_last_fetched_is_certain_if_it_comes_first_by_id() -> None:
+    images = [hit("d", 0.9), hit("f", 0.5)]
+    texts = [hit("e", 0.5, "text"), hit("g", 0.5, "text")]
+    assert names(select([images, texts], 2, SearchParams())[0]) == ["d", "e", "f"]
+
+
+def test_a_modality_whose_quota_is_full_may_still_have_the_best_of_a_group() -> None:
+    first = [hit("i", 0.9, album=1)], [hit("t", 0.5, "text", album=2)]
+    params = SearchParams(group_by="metadata.album", quota=1)
+    found, complete = select(first, 1, params)
+    assert (names(found), complete) == (["i"], False)
+    found, complete = select([[*first[0], hit("j", 0.8, album=2)], first[1]], 3, params)
+    assert (names(found), complete) == (["i"], True)
+
+
 def test_what_scores_too_low_is_not_waited_for() -> None:
     assert chosen(4, score_threshold=0.75) == (["i0", "i1"], True)
 

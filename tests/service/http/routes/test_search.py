@@ -144,6 +144,15 @@ def test_what_is_stored_twice_is_found_once_if_asked_for(api: httpx.Client) -> N
     assert api.delete("/collections/twins").is_success
 
 
+def test_equal_texts_come_once_each_in_pages_of_one(api: httpx.Client) -> None:
+    items = [{"text": "a dog barks", "id": name} for name in ("s3", "s1", "s2")]
+    assert api.post("/embed", json={"items": items, "collection": "equals"}).is_success
+    options = {"query": [{"text": "a dog barks"}], "collection": "equals", "limit": 1}
+    pages = [api.post("/search", json={**options, "offset": start}).json()["hits"] for start in range(4)]
+    assert [[hit["id"] for hit in page] for page in pages] == [["s1"], ["s2"], ["s3"], []]
+    assert api.delete("/collections/equals").is_success
+
+
 @pytest.mark.parametrize("options", [{"dedupe": 0.99}, {"diversity": 0.5}, {"group_by": "metadata.n"}])
 def test_pages_of_what_is_chosen_join_into_the_whole(api: httpx.Client, options: dict[str, object]) -> None:
     whole = [hit["id"] for hit in search(api, [{"text": "the sea"}], limit=6, **options)]
