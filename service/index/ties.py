@@ -12,11 +12,11 @@ DEEPER = 4
 def query_with_ties(
     backend: IndexBackend, name: str, query: Query, with_vectors: bool, exact: bool, most: int
 ) -> list[list[Record]]:
-    """Return what `IndexBackend.query` does, but equal records by id, and cut by it.
+    """Return what `IndexBackend.query` does, with equal records in the order of their ids, and cut in it.
 
     One record more than the query's limit shows whether the cut parts equal ones. Only then are more asked
-    for, `most` and one at the utmost: of a longer row of equal records those that came are taken. There may
-    be thousands, so they come without payloads, and those of the records that are taken after them.
+    for, up to `most` and one; of a longer row of equal records those that came are taken. There may be
+    thousands, so they are fetched with their ids alone, and the rest only of those that are taken.
     """
     limit, depth = query.limit, query.limit + 1
     answers = backend.query(name, replace(query, limit=depth), with_vectors, exact)
