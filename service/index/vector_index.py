@@ -270,13 +270,14 @@ class VectorIndex:
     ) -> list[list[Hit]]:
         _check_connector(collection, self.layout, connector)
         check_query(query.vector, self.layout)
-        if (found := self._find(collection)) is None:
-            return [[] for _ in query.filters]
-        _check_connector(collection, found.layout, connector)
-        answers = query_with_ties(self.backend, found.name, query, with_vectors, exact, MAX_PAGE)
+
+        def answers(found: Generation) -> list[list[Record]]:
+            _check_connector(collection, found.layout, connector)
+            return query_with_ties(self.backend, found.name, query, with_vectors, exact, MAX_PAGE)
+
         return [
             [Hit(read_point(each.payload, each.vectors), each.score) for each in records]
-            for records in answers
+            for records in self._ask(collection, answers) or [[] for _ in query.filters]
         ]
 
     def count(self, collection: str, modality: Modality | None = None, where: Filter | None = None) -> int:

@@ -247,6 +247,12 @@ READS: dict[str, tuple[str, Read, object, object]] = {
     "a count": ("count", lambda index: index.count("bees"), 0, 2),
     "a page": ("scroll", lambda index: len(index.scroll("bees")[0]), 0, 2),
     "points": ("retrieve", lambda index: len(index.get("bees", [each.id for each in make_points(3)])), 0, 2),
+    "a search": (
+        "query",
+        lambda index: len(index.search("bees", make_points(1)[0].unified, 10)),
+        0,
+        2,
+    ),
     "facets": ("facet", lambda index: index.facets("bees", "modality"), [], [("image", 1), ("text", 1)]),
     "its state": ("usage", lambda index: getattr(index.stats("bees"), "count", None), None, 2),
 }
