@@ -84,11 +84,12 @@ class Client:
         files: Sequence[str | Path] = (),
         texts: Sequence[str] = (),
         *,
-        query: Sequence[dict[str, Any]] = (),
+        query: str | dict[str, Any] | Sequence[str | dict[str, Any]] = (),
         **params: Any,
     ) -> list[replies.SearchHit]:
-        """Search with files, texts and more parts of a query (ids, vectors); `params` as in the REST body."""
-        fields = {"params": json.dumps({**params, "query": list(query)})}
+        """Search with files, texts and more parts of a query (ids, vectors); both as in the REST body."""
+        parts = query if isinstance(query, str | dict) else list(query)
+        fields = {"params": json.dumps({**params, "query": parts})}
         return self._form(replies.SearchReply, "/search", files, texts, fields).hits
 
     def classify(

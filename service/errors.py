@@ -9,6 +9,7 @@ IsthmusError (connectors/errors.py)
     │   └── MalformedBody      its body is not JSON, or not a form, at all
     ├── NotAcceptable          it asks for a kind of reply that cannot be written
     ├── NotFound               it names something that is not there
+    │   └── ModelNotFound      a model, as OpenAI's clients name it
     ├── RequestTooLarge        its body passes the limit
     ├── BodyStalled            the client stopped in the midst of its body
     ├── Overloaded             a queue or a budget is full; says when to try again
@@ -62,6 +63,12 @@ class NotFound(ServiceError):
     """A request names a point, a collection or a path that is not there."""
 
     code = "not_found"
+
+
+class ModelNotFound(NotFound):
+    """A request names a model that is not the bundle served."""
+
+    code = "model_not_found"
 
 
 class RequestTooLarge(ServiceError):

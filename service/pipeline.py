@@ -6,7 +6,8 @@ connectors. Routes, search, jobs and the sample gallery get it, and never the ru
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence, Set
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -36,6 +37,12 @@ class EmbedInput:
     id: str | None = None
     metadata: Metadata | None = None
 
+
+_DATA_URI = re.compile(rb"\s*data:(?:(?P<kind>[\w.+-]+)/[\w.+-]+)?(?:;[\w.+-]+(?:=[^,;]*)?)*,", re.IGNORECASE)
+_LONGEST_URI_HEAD = 512
+"""Bytes at the start of a text that are looked at for a data: URI."""
+_FIELDS: Mapping[str, str] = {"image": "image", "audio": "audio", "video": "audio", "model": "point_cloud"}
+"""The field of a body for each kind of content type."""
 
 Outcome = Embedding | IsthmusError
 """An item embedded, or the reason why it is not."""
@@ -143,9 +150,10 @@ class Pipeline:
 
         Raises what `Engine.embed` does.
         """
-        readable = [each for each in inputs if not isinstance(each, IsthmusError)]
+        given = [each if isinstance(each, IsthmusError) else _not_a_uri(each) for each in inputs]
+        readable = [each for each in given if not isinstance(each, IsthmusError)]
         embedded = iter(await self.engine.embed(readable, seconds_left, space))
-        outcomes = [each if isinstance(each, IsthmusError) else next(embedded) for each in inputs]
+        outcomes = [each if isinstance(each, IsthmusError) else next(embedded) for each in given]
         timings.add(each.stages for each in outcomes if isinstance(each, Embedding))
         return outcomes
 
@@ -223,6 +231,19 @@ def used_in(index: Index) -> Used:
         return found
 
     return used
+
+
+def _not_a_uri(media: MediaInput) -> MediaInput | InvalidRequest:
+    """Return the media, or the error of a data: URI sent as a text: its vector would be one of letters."""
+    found = _DATA_URI.match(media.read()[:_LONGEST_URI_HEAD]) if media.is_text else None
+    if found is None or not (found["kind"] or b";base64" in found[0].lower()):
+        return media
+    kind = (found["kind"] or b"").decode().lower()
+    field = f"the field {_FIELDS[kind]!r}" if kind in _FIELDS else "the field of its modality"
+    return InvalidRequest(
+        f"{media.name} is a data: URI sent as a text; send it in {field} of a JSON body, "
+        "or the file itself in a form"
+    )
 
 
 def _point(

@@ -8,15 +8,18 @@ as the client waits for the answer.
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends
+from fastapi.dependencies.models import Dependant
 from starlette.requests import Request
 
-from service.errors import DeadlineExceeded, InvalidRequest, Unavailable
+from service.errors import DeadlineExceeded, InvalidRequest, NotFound, Unavailable
 from service.http.request_state import seconds_left, state_of
 from service.pipeline import Pipeline
 from service.runtime import Runtime
+from service.schemas.fields import DEFAULT_COLLECTION
 from service.settings import Settings
 from service.timings import Timings
 
@@ -88,6 +91,11 @@ class Call:
             answered = True
             watcher.cancel()
 
+    async def check_collection(self, name: str, param: str = "collection") -> None:
+        """Raise `NotFound` for a collection that is not there; the default one is, though it be empty."""
+        if name != DEFAULT_COLLECTION and not await self.index(partial(self.pipeline.index.has, name)):
+            raise no_collection(name, param)
+
     def check_modality(self, name: str | None, param: str) -> None:
         """Raise `InvalidRequest` for a modality that the bundle does not embed."""
         space = self.pipeline.space
@@ -102,8 +110,36 @@ def runtime_of(request: Request) -> Runtime:
     return runtime
 
 
+def no_collection(name: str, param: str) -> NotFound:
+    """Return the error for a collection that is not there."""
+    return NotFound(
+        f"there is no collection {name!r}: GET /collections lists those there are, storing into one makes it",
+        param,
+    )
+
+
+def check_parameters(request: Request) -> None:
+    """Raise `InvalidRequest` for a query parameter that the operation does not have."""
+    if not request.scope["query_string"]:
+        return
+    known = _parameters(request.scope["route"].dependant)
+    for name in request.query_params:
+        if name not in known:
+            has = f"it has {', '.join(sorted(known))}" if known else "it has none"
+            raise InvalidRequest(f"there is no parameter {name[:100]!r} of this operation; {has}", name[:100])
+
+
+def _parameters(dependant: Dependant) -> set[str]:
+    names = {field.alias for field in dependant.query_params}
+    return names.union(*(_parameters(each) for each in dependant.dependencies))
+
+
 async def loaded(request: Request) -> Call:
-    """Return the request's `Call`. Raises `Unavailable` until the service is loaded."""
+    """Return the request's `Call`. Raises `Unavailable` until the service is loaded.
+
+    Raises `InvalidRequest` for a query parameter that the operation does not have.
+    """
+    check_parameters(request)
     runtime = runtime_of(request)
     return Call(request, runtime, runtime.pipeline, state_of(request).timings)
 

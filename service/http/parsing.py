@@ -6,25 +6,25 @@ what the operation takes; both name the field.
 
 import asyncio
 import binascii
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Container, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
 import pybase64
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
 from connectors.errors import InvalidMedia, UnsupportedMedia
 from service.engine.media_input import MediaInput
 from service.errors import InvalidRequest, MalformedBody
-from service.schemas.requests import MediaBody
+from service.schemas.requests import Body, MediaBody
 from service.schemas.validation import describe
 from service.settings import MIB
 
-Model = TypeVar("Model", bound=BaseModel)
+Model = TypeVar("Model", bound=Body)
 T = TypeVar("T")
 
 INLINE_BYTES = 256 * 1024
@@ -46,7 +46,8 @@ class Form:
         """Return a field's JSON as the type `kind`, None if left out or empty. Raises as the module says."""
         if not self.fields.get(name, "").strip():
             return None
-        return validate_json(TypeAdapter(kind), self.fields[name].encode("utf-8", "surrogatepass"), name)
+        data = self.fields[name].encode("utf-8", "surrogatepass")
+        return validate_json(TypeAdapter(kind), data, name, getattr(kind, "ADVICE", None))
 
     def fields_as(self, model: type[Model], *others: str) -> Model:
         """Return the fields, without `others`, as a model. Raises `InvalidRequest`."""
@@ -67,7 +68,7 @@ async def read_json(request: Request, model: type[Model]) -> Model:
     if content_type != "application/json" and not content_type.endswith("+json"):
         raise MalformedBody(f"the body is {content_type}; send application/json", "content-type")
     body = await request.body()
-    return await parsed(request, partial(validate_json, TypeAdapter(model), body))
+    return await parsed(request, partial(validate_json, TypeAdapter(model), body, None, model.ADVICE))
 
 
 async def parsed(request: Request, parse: Callable[[], T]) -> T:
@@ -105,6 +106,7 @@ async def read_form(request: Request, max_items: int) -> AsyncIterator[Form]:
                     f"field {name!r} holds a text; send it as a file, with a file name", name
                 )
             else:
+                check_new(name, fields)
                 fields[name] = value
         yield Form(files + texts, fields)
 
@@ -145,13 +147,21 @@ def decode_base64(value: str, name: str) -> tuple[bytes, str | None]:
         raise InvalidMedia(f"{name} is not base64: {error}") from error
 
 
-def validate_json(adapter: TypeAdapter[T], data: bytes, field: str | None = None) -> T:
-    """Read JSON of the adapter's type. `field` is the form field it came in."""
+def check_new(name: str, fields: Container[str]) -> None:
+    """Raise `InvalidRequest` for a form's field that was there already: only one of them would count."""
+    if name in fields:
+        raise InvalidRequest(f"the form field {name!r} is there twice; send it once", name)
+
+
+def validate_json(
+    adapter: TypeAdapter[T], data: bytes, field: str | None = None, advice: Mapping[str, str] | None = None
+) -> T:
+    """Read JSON of the adapter's type. `field` is the form field it came in; for `advice` see `describe`."""
     try:
         return adapter.validate_json(data)
     except ValidationError as error:
         errors = error.errors(include_url=False, include_input=False)
-        message, param = describe(errors)
+        message, param = describe(errors, advice)
         where = f"{field}: {message}" if field else message
         path = ".".join(part for part in (field, param) if part) or None
         if errors[0]["type"] == "json_invalid":

@@ -112,6 +112,10 @@ class VectorIndex:
         """Return the name of every collection, in order."""
         return sorted(self.backend.current())
 
+    def has(self, collection: str) -> bool:
+        """Return whether there is such a collection."""
+        return self._find(collection) is not None
+
     def collections(self) -> list[CollectionInfo]:
         """Return every collection with its number of points, by name."""
 

@@ -1,11 +1,13 @@
 """The bodies of requests.
 
 A piece of media is one field of `MediaFields`: text as it is, everything else in base64 or as a data: URI.
+Where media are listed a string stands for a text, and one piece for a list of it.
 """
 
-from typing import Annotated, Any, Literal
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model, model_validator
 
 from service.schemas.fields import (
     DEFAULT_COLLECTION,
@@ -17,11 +19,41 @@ from service.schemas.fields import (
     PointId,
 )
 
+ANY_MODEL = "isthmus"
+"""The name by which every bundle is served to OpenAI's clients, beside its own."""
+
 
 class Body(BaseModel):
     """A body that takes no other fields, so that a misspelt one is an error and not ignored."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    ADVICE: ClassVar[Mapping[str, str]] = {}
+    """For fields that people write at the top of it, though they belong elsewhere: where they go."""
+
+
+def _place(names: Iterable[str], place: str) -> dict[str, str]:
+    """Return the advice to write each of these fields as `place` shows it, the field being `NAME` in it."""
+    return {name: f"write it as {place.replace('NAME', name)}" for name in names}
+
+
+def _parts(given: Any) -> Any:
+    """Return a list of media as it is meant: a string is a text, and one part a list of it."""
+    parts = [given] if isinstance(given, str | dict) else given
+    if not isinstance(parts, list):
+        return given
+    return [{"text": each} if isinstance(each, str) else each for each in parts]
+
+
+def _inputs(given: Any) -> Any:
+    """Return OpenAI's `input` as `_parts` does. Raises `ValueError` for token ids."""
+    parts = given if isinstance(given, list) else [given]
+    if any(isinstance(each, int | float | list) for each in parts):
+        raise ValueError(
+            "it holds token ids, which stand for other words in every vocabulary: send the texts themselves, "
+            "as LangChain's OpenAIEmbeddings does with check_embedding_ctx_length=False"
+        )
+    return _parts(given)
 
 
 class MediaBody(Body):
@@ -69,6 +101,8 @@ class EmbedOptions(Body):
 class EmbedBody(EmbedOptions):
     """The JSON body of `POST /embed`."""
 
+    ADVICE = _place(MEDIA_FIELDS, '{"items": [{"NAME": ...}]}')
+
     items: list[EmbedItem]
 
 
@@ -85,11 +119,21 @@ class QueryItem(MediaFields):
         return self
 
 
+QueryParts = Annotated[
+    list[QueryItem],
+    BeforeValidator(_parts, json_schema_input_type=str | QueryItem | list[str | QueryItem]),
+]
+Inputs = Annotated[
+    list[OneMedia],
+    BeforeValidator(_inputs, json_schema_input_type=str | OneMedia | list[str | OneMedia]),
+]
 Quota = Annotated[int, Field(ge=1)] | dict[str, Annotated[int, Field(ge=1)]]
 
 
 class SearchParams(Body):
     """The parameters of a search: everything in `POST /search` but the query itself."""
+
+    ADVICE = _place([*MEDIA_FIELDS, "id", "vector"], '{"query": [{"NAME": ...}]}')
 
     target_modalities: list[ModalityName] | None = Field(None, min_length=1, description="All if left out")
     limit: int = Field(10, ge=1, description="Most hits")
@@ -120,13 +164,15 @@ class SearchParams(Body):
 class SearchBody(SearchParams):
     """The JSON body of `POST /search`."""
 
-    query: list[QueryItem] = Field(min_length=1, max_length=64)
+    query: QueryParts = Field(
+        min_length=1, max_length=64, description="Its parts; a string is a text, and one part needs no list"
+    )
 
 
 class FormSearchParams(SearchParams):
     """The `params` field of a multipart `POST /search`."""
 
-    query: list[QueryItem] = Field([], max_length=64, description="More parts, after the files and texts")
+    query: QueryParts = Field([], max_length=64, description="More parts, after the files and texts")
     weights: list[float] | None = Field(None, description="Of the files, then the texts; 1 each if left out")
 
 
@@ -143,6 +189,8 @@ class ClassifyItem(MediaFields):
 
 class ClassifyBody(Body):
     """The body of `POST /classify`."""
+
+    ADVICE = _place([*MEDIA_FIELDS, "id"], '{"item": {"NAME": ...}}')
 
     item: ClassifyItem
     labels: list[str] = Field(min_length=1, max_length=1000)
@@ -205,16 +253,16 @@ class IngestBody(IngestFields):
         return "manifest", self.manifest
 
 
-class EmbeddingsBody(BaseModel):
+class EmbeddingsBody(Body):
     """The body of `POST /v1/embeddings`: OpenAI's fields, with typed objects for media among the inputs."""
 
-    model_config = ConfigDict(allow_inf_nan=False)
+    ADVICE = _place(MEDIA_FIELDS, '{"input": [{"NAME": ...}]}')
 
-    input: str | list[str | OneMedia] | OneMedia
-    model: str = "isthmus"
+    input: Inputs
+    model: str = Field(ANY_MODEL, description=f"The bundle's name, or {ANY_MODEL} for whichever it is")
     dimensions: int | None = Field(None, ge=1, description="Keep the first ones, normalised again")
     encoding_format: Literal["float", "base64"] = "float"
-    user: str | None = None
+    user: str | None = Field(None, description="OpenAI's; nothing is done with it")
 
 
 def _check_one(body: BaseModel, names: list[str]) -> None:

@@ -1,12 +1,17 @@
 """Validation that bodies, manifests and stored payloads share: JSON values, and the wording of errors."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from connectors.errors import ConfigError
 
 MAX_JSON_DEPTH = 32
+SHOWN = 3
+"""Problems of a body that one message names."""
+_BRANCH = re.compile(r"constrained-\w+|[a-z-]+\[.*", re.DOTALL)
+"""A part of a location that is no field: pydantic's name for one of the types that a field may be of."""
 
 
 def check_json(value: Any, place: str, depth: int = 0) -> None:
@@ -39,12 +44,32 @@ def check_json(value: Any, place: str, depth: int = 0) -> None:
         raise ConfigError(f"{place}: a {type(value).__name__} is not JSON")
 
 
-def describe(errors: Sequence[Any]) -> tuple[str, str | None]:
-    """Return the message of the first of pydantic's errors, and the path of its field."""
-    first = errors[0]
+def describe(errors: Sequence[Any], advice: Mapping[str, str] | None = None) -> tuple[str, str | None]:
+    """Return a message that names the first `SHOWN` of pydantic's errors, and the path of the first's field.
+
+    `advice` says of fields that are not there what to write in their place; these errors come first.
+    """
+    known = advice or {}
+    problems: dict[str, str] = {}
+    for each in sorted(errors, key=lambda each: not _is_advised(each, known)):
+        path = _path(each["loc"])
+        reason = each["msg"].removeprefix("Value error, ")
+        if each["type"] == "extra_forbidden":
+            reason = known.get(path, "there is no such field")
+        problems.setdefault(f"{path}: {reason}" if path else reason, path)
+    more = f" (and {len(problems) - SHOWN} more)" if len(problems) > SHOWN else ""
+    return "; ".join([*problems][:SHOWN]) + more, next(iter(problems.values())) or None
+
+
+def _is_advised(error: Any, advice: Mapping[str, str]) -> bool:
+    return error["type"] == "extra_forbidden" and _path(error["loc"]) in advice
+
+
+def _path(location: Sequence[str | int]) -> str:
     path = ""
-    for part in first["loc"]:
-        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
-    more = f" ({len(errors) - 1} more like it)" if len(errors) > 1 else ""
-    reason = first["msg"].removeprefix("Value error, ")
-    return (f"{path}: {reason}{more}" if path else f"{reason}{more}"), path or None
+    for part in location:
+        if isinstance(part, int):
+            path += f"[{part}]"
+        elif not _BRANCH.fullmatch(part):
+            path += f".{part}" if path else part
+    return path

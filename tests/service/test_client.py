@@ -23,7 +23,8 @@ def test_files_and_texts_are_stored_found_and_fetched(client: Client, tmp_path: 
     assert [item.modality for item in items] == ["image", "audio", "text"]
     hit = client.search([files[0]], collection="client", limit=1)[0]
     assert (hit.id, hit.metadata) == ("a/1", {"by": "client"})
-    assert client.search(query=[{"id": "c"}], collection="client")[0].id == "c"
+    for query in ([{"id": "c"}], {"id": "c"}, "c", ["c"]):
+        assert client.search(query=query, collection="client")[0].id == "c"
     assert client.point("a/1", "client").name == "a.jpg"
     assert client.media("a/1", "client") == jpeg(21)
     client.delete("a/1", "client")

@@ -59,6 +59,8 @@ async def classify(request: Request, call: Ready) -> Response:
     body = await read_json(request, ClassifyBody)
     texts = _prompts(body)
     item = body.item
+    if item.id is not None:
+        await call.check_collection(body.collection)
     query = QueryPoint(item.id) if item.id is not None else QueryMedia(media_input(item, "item"))
 
     async def work() -> dict[str, Any]:

@@ -8,8 +8,8 @@ from pydantic import TypeAdapter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.errors import InvalidRequest, NotFound
-from service.http.dependencies import Call, Loaded
+from service.errors import InvalidRequest
+from service.http.dependencies import Call, Loaded, no_collection
 from service.http.openapi import example_reply, request_body
 from service.http.parsing import read_json, validate_json
 from service.http.replies import JsonReply
@@ -97,6 +97,7 @@ async def count_points(
 ) -> Response:
     """Return the exact number of points that match."""
     call.check_modality(modality, "modality")
+    await call.check_collection(name, "name")
     count = partial(call.pipeline.index.count, name, modality, _where(filter))
     return JsonReply({"count": await call.index(count)})
 
@@ -117,6 +118,7 @@ async def get_facets(
     """Return the values of an indexed field and how many points hold each, most frequent first."""
     if limit > call.settings.max_results:
         raise InvalidRequest(f"limit is {limit}; at most {call.settings.max_results} are served", "limit")
+    await call.check_collection(name, "name")
     facets = partial(call.pipeline.index.facets, name, field, limit, _where(filter))
     values = await call.index(facets)
     return JsonReply(
@@ -133,23 +135,19 @@ async def get_facets(
 async def delete_collection(call: Loaded, name: Name) -> Response:
     """Delete a collection with all its points and their media, for good."""
     if not await call.index(partial(call.pipeline.points.drop, name)):
-        raise _no_collection(name)
+        raise no_collection(name, "name")
     return JsonReply({"deleted": name})
 
 
 async def _find(call: Call, name: str) -> CollectionStats:
     found = await call.index(partial(call.pipeline.index.stats, name))
     if found is None:
-        raise _no_collection(name)
+        raise no_collection(name, "name")
     return found
 
 
 def _where(raw: str | None) -> dict[str, Any] | None:
     return None if raw is None else validate_json(FILTER, raw.encode(), "filter")
-
-
-def _no_collection(name: str) -> NotFound:
-    return NotFound(f"there is no collection {name!r}", "name")
 
 
 def _info(info: CollectionInfo | CollectionStats) -> dict[str, Any]:

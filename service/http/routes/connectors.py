@@ -126,6 +126,8 @@ async def publish_connector(
     """
     active = call.pipeline.space.connector_version
     async with read_form(request, len(FILES)) as form:
+        for name in form.fields:
+            raise InvalidRequest(f"there is no form field {name!r}; there are files", name)
         release = await asyncio.to_thread(_publish, call.runtime.releases, form.media, onto or active)
     return JsonReply(release.reply(call.pipeline.space.connector_version, None), 201)
 

@@ -11,14 +11,14 @@ from starlette.responses import Response
 
 from connectors.errors import IsthmusError
 from service.engine.media_input import MediaInput
-from service.errors import InvalidRequest
+from service.errors import InvalidRequest, ModelNotFound
 from service.http.dependencies import Loaded, Ready
 from service.http.openapi import example_reply, request_body
 from service.http.parsing import media_input, parsed, read_json
 from service.http.replies import JsonReply, list_reply
 from service.pipeline import check_count, embeddings_of
 from service.schemas.replies import EmbeddingsReply, ModelsReply
-from service.schemas.requests import EmbeddingsBody, OneMedia
+from service.schemas.requests import ANY_MODEL, EmbeddingsBody
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"])
 
@@ -54,9 +54,15 @@ async def embeddings(request: Request, call: Ready) -> Response:
     """Return unified vectors of texts and typed media objects. Nothing is stored; one bad item fails all.
 
     `dimensions` keeps that many from the start and normalises again. `usage` counts the tokens of texts.
+    `model` is the bundle's name as `GET /v1/models` has it, or `isthmus` for whichever it is.
     """
     body = await read_json(request, EmbeddingsBody)
     space = call.pipeline.space
+    if body.model not in (space.name, ANY_MODEL):
+        raise ModelNotFound(
+            f"there is no model {body.model[:100]!r}; there is {space.name!r}, which {ANY_MODEL!r} names too",
+            "model",
+        )
     dimensions = body.dimensions or space.dim
     if dimensions > space.dim:
         raise InvalidRequest(f"dimensions is {dimensions}; vectors have {space.dim}", "dimensions")
@@ -105,13 +111,7 @@ def truncate(vector: npt.NDArray[np.float32], dimensions: int) -> npt.NDArray[np
 
 
 def _inputs(body: EmbeddingsBody) -> list[MediaInput | IsthmusError]:
-    given = body.input if isinstance(body.input, list) else [body.input]
-    return [
-        media_input(each, f"input[{i}]")
-        if isinstance(each, OneMedia)
-        else MediaInput.text(each, f"input[{i}]")
-        for i, each in enumerate(given)
-    ]
+    return [media_input(each, f"input[{i}]") for i, each in enumerate(body.input)]
 
 
 def _encoded(vector: npt.NDArray[np.float32], as_base64: bool) -> str | list[float]:

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from service.errors import InvalidRequest
 from service.http.dependencies import Ready
 from service.http.openapi import example_reply, request_body
-from service.http.parsing import FIELD_BYTES, is_multipart, read_json, validate_json
+from service.http.parsing import FIELD_BYTES, check_new, is_multipart, read_json, validate_json
 from service.http.replies import JsonReply
 from service.ingest.inputs import SourceKind
 from service.ingest.submission import IngestRequest, submit
@@ -94,14 +94,16 @@ async def ingest(
 async def _read_upload(request: Request) -> AsyncIterator[IngestRequest]:
     """Read a form into an `IngestRequest`; its file is deleted at the block's end."""
     async with request.form(max_files=4, max_fields=8, max_part_size=FIELD_BYTES) as form:
-        files = [(name, value) for name, value in form.multi_items() if isinstance(value, UploadFile)]
-        fields: dict[str, Any] = {
-            name: value for name, value in form.multi_items() if not isinstance(value, UploadFile)
-        }
+        seen: set[str] = set()
+        for name, _ in form.multi_items():
+            check_new(name, seen)
+            seen.add(name)
+        files = {name: value for name, value in form.items() if isinstance(value, UploadFile)}
+        fields: dict[str, Any] = {name: value for name, value in form.items() if name not in files}
         kinds: dict[str, SourceKind] = {"archive": "archive", "manifest": "manifest"}
-        if len(files) != 1 or files[0][0] not in kinds:
+        if len(files) != 1 or not files.keys() <= kinds.keys():
             raise InvalidRequest("send one file, in the field 'archive' or 'manifest'", "archive")
-        [(name, file)] = files
+        [(name, file)] = files.items()
         metadata = fields.pop("metadata", None)
         try:
             options = IngestFields.model_validate(fields)

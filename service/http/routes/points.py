@@ -59,6 +59,7 @@ async def list_points(
     if limit > call.settings.max_results:
         raise InvalidRequest(f"limit is {limit}; at most {call.settings.max_results} are served", "limit")
     call.check_modality(modality, "modality")
+    await call.check_collection(collection)
     where = None if filter is None else validate_json(FILTER, filter.encode(), "filter")
     index = call.pipeline.index
     points, next_cursor = await call.index(
@@ -109,6 +110,7 @@ async def delete_points(
     where = validate_json(FILTER, filter.encode(), "filter")
     if not any(where.values()):
         raise InvalidRequest("the filter has no condition and would match every point", "filter")
+    await call.check_collection(collection)
     return JsonReply(
         {"deleted": await call.index(partial(call.pipeline.points.delete_matching, collection, where))}
     )
@@ -128,6 +130,7 @@ async def delete_point(
     """Delete one point, for good."""
     deleted = await call.index(partial(call.pipeline.points.delete, collection, [id]))
     if not deleted:
+        await call.check_collection(collection)
         raise no_point(id, collection)
     return JsonReply({"deleted": deleted})
 
@@ -152,6 +155,7 @@ async def patch_point(
         changes["metadata"] = changes["metadata"] or {}
     changed = await call.index(partial(call.pipeline.index.set_payload, collection, id, changes))
     if not changed:
+        await call.check_collection(collection)
         raise no_point(id, collection)
     return JsonReply(point_reply(await find_point(call, collection, id), collection))
 
@@ -160,6 +164,7 @@ async def find_point(call: Call, collection: str, point_id: str, with_vectors: b
     """Return a stored point. Raises `NotFound`."""
     found = await call.index(partial(call.pipeline.index.get, collection, [point_id], with_vectors))
     if not found:
+        await call.check_collection(collection)
         raise no_point(point_id, collection)
     return found[0]
 

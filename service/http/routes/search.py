@@ -26,6 +26,7 @@ router = APIRouter(tags=["search"])
 
 MAX_PARTS = 64
 EXAMPLES = {
+    "a text": {"query": "a dog barks"},
     "pictures of a text": {
         "query": [{"text": "a dog barks"}],
         "target_modalities": ["image"],
@@ -95,6 +96,7 @@ async def search_points(request: Request, call: Ready) -> Response:
 async def _search(call: Call, query: Sequence[QuerySource], params: SearchParams) -> Response:
     pipeline, timings = call.pipeline, call.timings
     check_depth(params, call.settings.max_results)
+    await call.check_collection(params.collection)
     if params.group_by is not None:
         check_field(params.group_by, "group_by")
     for i, target in enumerate(params.target_modalities or ()):

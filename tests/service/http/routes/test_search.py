@@ -218,5 +218,7 @@ def test_a_wrong_query_is_told_what_is_wrong(
 
 
 def test_an_empty_collection_has_no_hits(api: httpx.Client) -> None:
+    assert api.put("/collections/nothing-here").is_success
     reply = api.post("/search", json={"query": [{"text": "a"}], "collection": "nothing-here"})
     assert reply.json()["hits"] == []
+    assert api.delete("/collections/nothing-here").is_success
