@@ -1,5 +1,6 @@
 """Fields that several bodies share: names, ids, metadata, modalities, and the media fields of a body."""
 
+import unicodedata
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
@@ -32,8 +33,22 @@ def _storable(metadata: dict[str, JsonValue]) -> dict[str, JsonValue]:
     return metadata
 
 
+def _addressable(point_id: str) -> str:
+    """Give back an id by which its point can be reached over HTTP. Raises `ValueError` for any other.
+
+    Line breaks and other control characters end a path, or are stripped from it, on the way; `.` and `..` are
+    steps in it.
+    """
+    for character in point_id:
+        if unicodedata.category(character) in ("Cc", "Zl", "Zp"):
+            raise ValueError(f"an id has no control characters; this one has U+{ord(character):04X}")
+    if point_id in (".", ".."):
+        raise ValueError(f"{point_id!r} cannot be an id: in a URL it is a step to another path")
+    return point_id
+
+
 Collection = Annotated[str, Field(pattern=COLLECTION_NAME, description="Name of the collection")]
-PointId = Annotated[str, Field(min_length=1, max_length=512)]
+PointId = Annotated[str, Field(min_length=1, max_length=512), AfterValidator(_addressable)]
 ModalityName = Annotated[
     str,
     Field(
@@ -43,5 +58,7 @@ ModalityName = Annotated[
     ),
 ]
 Metadata = Annotated[dict[str, JsonValue], AfterValidator(_storable)]
+StoredStatus = Literal["stored", "unchanged", "updated"]
+"""What became of an item that was sent to be stored: it is new, all of it was there, or its point changed."""
 FieldType = Literal["keyword", "integer", "float", "bool", "datetime", "geo"]
 """The type of a payload field, for its index."""
