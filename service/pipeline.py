@@ -20,10 +20,12 @@ from service.engine.embedding import Embedding, project_again
 from service.engine.engine import Engine
 from service.engine.media_input import MediaInput
 from service.errors import BatchFailed, CollectionConflict, InvalidRequest, ItemError
+from service.index.field_values import check_values
 from service.index.protocol import Filter, Index, Point, StoredPoint
 from service.index.vector_index import VectorIndex
 from service.media.store import PAGE, MediaStore, Used
-from service.schemas.fields import Metadata
+from service.schemas.fields import Metadata, StoredStatus
+from service.schemas.validation import same_json
 from service.timings import Timings
 
 T = TypeVar("T")
@@ -58,12 +60,17 @@ class PointStore:
         self._index = index
         self._media = media
 
-    def upsert(self, collection: str, points: Sequence[Point], connector: str | None = None) -> None:
+    def upsert(
+        self,
+        collection: str,
+        points: Sequence[Point],
+        replaced: Iterable[StoredPoint],
+        connector: str | None = None,
+    ) -> None:
         """Write points, and delete the files of those they replace that no point names any more.
 
         The files of `points` themselves are in a `MediaStore.adding` block around this.
         """
-        replaced = self._index.get(collection, [point.id for point in points])
         self._index.upsert(collection, points, connector)
         kept = _media_keys(points)
         self._media.delete_all(_media_keys(replaced) - kept, used_in(self._index))
@@ -159,26 +166,51 @@ class Pipeline:
 
     async def store(
         self, timings: Timings, collection: str, inputs: Sequence[EmbedInput], outcomes: Sequence[Outcome]
-    ) -> None:
+    ) -> tuple[list[Outcome], list[StoredStatus | None]]:
         """Store the embedded items: media first, so that no indexed point ever lacks its own.
+
+        Return the outcomes, with the errors of items that cannot be stored, and the status of each item that
+        was. An id that is not there is `stored`. Of one that is, what is not given stays: its metadata and
+        `created`, and where its content is the same its name and its caption, which are the content's. It is
+        `unchanged`, and not written, where nothing of it differs then; else `updated`.
 
         Vectors are written in the space that the index then holds, whichever they were embedded in.
         """
         created = datetime.now(UTC).isoformat(timespec="milliseconds")
 
-        def write(space: UnifiedSpace) -> None:
+        def write(space: UnifiedSpace) -> tuple[list[Outcome], list[StoredStatus | None]]:
+            given = list(zip(inputs, outcomes, strict=True))
+            ids = [_id(item, each) for item, each in given if isinstance(each, Embedding)]
+            fields = self.index.fields(collection)
+            known = {point.id: point for point in self.index.get(collection, list(dict.fromkeys(ids)))}
+            latest: dict[str, Point | StoredPoint] = dict(known)
+            changed: dict[str, Point] = {}
+            stored: list[tuple[Outcome, StoredStatus | None]] = []
             with self.media.adding() as media:
-                points: dict[str, Point] = {}
-                for item, outcome in zip(inputs, outcomes, strict=True):
+                for item, outcome in given:
                     if isinstance(outcome, IsthmusError) or isinstance(item.media, IsthmusError):
+                        stored.append((outcome, None))
+                        continue
+                    try:
+                        check_values({"metadata": item.metadata}, fields, item.media.name)
+                    except InvalidRequest as error:
+                        stored.append((error, None))
                         continue
                     key = media.put_soon(item.media.read(), item.media.sha256())
-                    point = _point(space, item, item.media, outcome, {"media": key, "created": created})
-                    points[point.id] = point
+                    before = latest.get(_id(item, outcome))
+                    kept = {"created": created, **_kept(before, outcome), "media": key}
+                    point = _point(space, item, item.media, outcome, kept)
+                    status = _status(point, before)
+                    if status != "unchanged":
+                        latest[point.id] = changed[point.id] = point
+                    stored.append((outcome, status))
                 media.wait()
-                self.points.upsert(collection, list(points.values()), space.connector_version)
+                if changed:
+                    replaced = [known[each] for each in changed if each in known]
+                    self.points.upsert(collection, list(changed.values()), replaced, space.connector_version)
+            return [outcome for outcome, _ in stored], [status for _, status in stored]
 
-        await self.in_one_space(lambda space: self.call_index(timings, partial(write, space)))
+        return await self.in_one_space(lambda space: self.call_index(timings, partial(write, space)))
 
 
 def check_inputs(inputs: Sequence[EmbedInput], max_items: int) -> None:
@@ -249,7 +281,7 @@ def _not_a_uri(media: MediaInput) -> MediaInput | InvalidRequest:
 def _point(
     space: UnifiedSpace, item: EmbedInput, media: MediaInput, embedding: Embedding, payload: dict[str, Any]
 ) -> Point:
-    """Return the point of an embedded item, in `space`; `payload` holds its fields known already."""
+    """Return the point of an embedded item, in `space`; `payload` holds its media and what it keeps."""
     vectors = embedding.vectors
     if vectors.connector != space.connector_version:
         vectors = project_again(space, embedding.modality, vectors)
@@ -257,20 +289,42 @@ def _point(
         **payload,
         "mime": embedding.mime,
         "sha256": embedding.sha256,
-        "name": media.filename,
-        "metadata": item.metadata or {},
+        "name": payload.get("name") if media.filename is None else media.filename,
+        "metadata": payload.get("metadata", {}) if item.metadata is None else item.metadata,
         "connector": space.connector_version,
     }
     if embedding.modality == "text":
         payload["text"] = media.read().decode("utf-8")
     return Point(
-        item.id or embedding.sha256,
+        _id(item, embedding),
         embedding.modality,
         space.space_of(embedding.modality),
         vectors.unified,
         vectors.native,
         payload,
     )
+
+
+def _id(item: EmbedInput, embedding: Embedding) -> str:
+    return item.id or embedding.sha256
+
+
+def _kept(before: Point | StoredPoint | None, embedding: Embedding) -> dict[str, Any]:
+    """Return what a point keeps of its payload where nothing else is given for it."""
+    if before is None:
+        return {}
+    same = (before.modality, before.payload.get("sha256")) == (embedding.modality, embedding.sha256)
+    names = ("created", "metadata", "name", "caption") if same else ("created", "metadata")
+    return {name: before.payload[name] for name in names if before.payload.get(name) is not None}
+
+
+def _status(point: Point, before: Point | StoredPoint | None) -> StoredStatus:
+    if before is None:
+        return "stored"
+    new, old = (
+        {name: value for name, value in each.payload.items() if value is not None} for each in (point, before)
+    )
+    return "unchanged" if point.modality == before.modality and same_json(new, old) else "updated"
 
 
 def _media_keys(points: Iterable[Point | StoredPoint]) -> set[str]:

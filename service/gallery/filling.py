@@ -52,10 +52,10 @@ async def fill(pipeline: Pipeline) -> None:
         return
     inputs = [EmbedInput(_input(item), item.id, dict(item.metadata)) for item in missing]
     outcomes = await pipeline.embed(timings, [each.media for each in inputs], SECONDS)
+    outcomes, _ = await pipeline.store(timings, DEFAULT_COLLECTION, inputs, outcomes)
     for item, outcome in zip(missing, outcomes, strict=True):
         if isinstance(outcome, IsthmusError):
-            log.warning("the gallery's %s could not be embedded: %s", item.id, outcome.message)
-    await pipeline.store(timings, DEFAULT_COLLECTION, inputs, outcomes)
+            log.warning("the gallery's %s could not be stored: %s", item.id, outcome.message)
     log.info("the gallery is in: %d items in %.1f s", len(missing), time.perf_counter() - started)
 
 

@@ -16,7 +16,7 @@ from connectors.space import UnifiedSpace
 from service.http.error_replies import item_body
 from service.index.protocol import StoredPoint
 from service.pipeline import EmbedInput, Outcome
-from service.schemas.fields import DEFAULT_COLLECTION
+from service.schemas.fields import DEFAULT_COLLECTION, StoredStatus
 
 WRITTEN_AT_ONCE = 32
 """Most vectors written on the event loop: a millisecond's work. More are written on a thread."""
@@ -58,8 +58,10 @@ async def list_reply(name: str, items: Iterable[Any], count: int, rest: Mapping[
     return JsonReply(b"{" + written(name) + b":[" + listed + b"]," + written(rest)[1:])
 
 
-def item_reply(index: int, item: EmbedInput, outcome: Outcome, with_vector: bool) -> dict[str, Any]:
-    """Return an `EmbeddedItem`."""
+def item_reply(
+    index: int, item: EmbedInput, outcome: Outcome, with_vector: bool, status: StoredStatus | None = None
+) -> dict[str, Any]:
+    """Return an `EmbeddedItem`; `status` is what storing it came to, None where it was not asked for."""
     if isinstance(outcome, IsthmusError):
         error = item_body(outcome, f"items[{index}]")
         return {"index": index, "id": item.id, "modality": None, "error": error}
@@ -68,6 +70,8 @@ def item_reply(index: int, item: EmbedInput, outcome: Outcome, with_vector: bool
         "id": item.id or outcome.sha256,
         "modality": outcome.modality,
     }
+    if status is not None:
+        reply["status"] = status
     if with_vector:
         reply["vector"] = outcome.vectors.unified.tolist()
     return reply

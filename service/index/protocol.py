@@ -122,7 +122,10 @@ class Index(Protocol):
         """Delete points; return the ids that were there. Durable when this returns."""
 
     def set_payload(self, collection: str, point_id: str, payload: Mapping[str, Any]) -> bool:
-        """Replace the named top-level fields of one point's payload; False if there is no such point."""
+        """Replace the named top-level fields of one point's payload; False if there is no such point.
+
+        Raises `InvalidRequest` for a value that is not of its field's declared type.
+        """
 
     def scroll(
         self,
@@ -183,8 +186,11 @@ class Index(Protocol):
         `InvalidFilter` where the field is not one of the collection's `fields`.
         """
 
-    def declare_field(self, collection: str, key: str, kind: FieldType) -> None:
-        """Index a payload field, for present and future points; filters on it get fast."""
+    def declare_field(self, collection: str, key: str, kind: FieldType) -> bool:
+        """Index a payload field, for present and future points; filters on it get fast.
+
+        Return False where it was declared so already.
+        """
 
     def stats(self, collection: str) -> CollectionStats | None:
         """Return a collection's size and state; None if there is none."""

@@ -7,7 +7,7 @@ that all of them behave alike.
 
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -19,6 +19,7 @@ from service.concurrency.fair_lock import FairLock
 from service.errors import CollectionConflict, IndexUnavailable, InvalidFilter
 from service.index.backend import BATCH, DEFAULT_FIELDS, Generation, IndexBackend, Query
 from service.index.field_paths import check_field
+from service.index.field_values import check_values, misfits
 from service.index.filters import parse_filter, with_modality
 from service.index.identity import check_cursor, check_name, point_uuid
 from service.index.payload import (
@@ -143,13 +144,35 @@ class VectorIndex:
 
         return self._ask(collection, stats)
 
-    def declare_field(self, collection: str, key: str, kind: FieldType) -> None:
-        """Index a payload field, for present and future points; filters on it get fast."""
+    def fields(self, collection: str) -> Mapping[str, FieldType]:
+        """Return the payload fields with an index, and what they hold; none where there is no collection."""
+        found = self._find(collection)
+        return found.fields if found else {}
+
+    def declare_field(self, collection: str, key: str, kind: FieldType) -> bool:
+        """Index a payload field, for present and future points; filters on it get fast.
+
+        Return False where it was declared so already.
+        """
         check_field(key)
         self.create(collection, self.layout.dim)
         with self.writing(collection):
-            if (found := self._find(collection)) and found.fields.get(key) != kind:
-                self.backend.declare(found.name, key, kind)
+            if (found := self._find(collection)) is None or found.fields.get(key) == kind:
+                return False
+            self.backend.declare(found.name, key, kind)
+            return True
+
+    def count_unfit(self, collection: str, fields: Mapping[str, FieldType]) -> dict[str, int]:
+        """Count for each field the points that hold a value of another type; reads every payload."""
+        counts: Counter[str] = Counter()
+        cursor: str | None = None
+        while fields:
+            points, cursor = self.scroll(collection, BATCH, cursor)
+            for point in points:
+                counts.update(misfits(point.payload, fields))
+            if cursor is None:
+                break
+        return dict(counts)
 
     # Points
 
@@ -201,12 +224,16 @@ class VectorIndex:
             return there
 
     def set_payload(self, collection: str, point_id: str, payload: Mapping[str, Any]) -> bool:
-        """Replace the named top-level fields of one point's payload; False if there is no such point."""
+        """Replace the named top-level fields of one point's payload; False if there is no such point.
+
+        Raises `InvalidRequest` for a value that is not of its field's declared type.
+        """
         check_payload(payload, f"point {point_id!r}")
         with self.writing(collection):
             found = self._find(collection)
             if found is None or not self.get(collection, [point_id]):
                 return False
+            check_values(payload, found.fields, f"point {point_id!r}")
             change = {**payload, "revision": time.time_ns()}
             uuids = [point_uuid(collection, point_id)]
             with self._noting(collection, uuids):

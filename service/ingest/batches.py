@@ -107,5 +107,8 @@ class Batches:
             shown = line.name or line.path
             media = MediaInput(data, len(data), shown, None, line.modality, shown)
         point_id = line.id or media.sha256()
-        embed_input = EmbedInput(media, point_id, {**self._metadata, **(line.metadata or {})})
+        metadata = None  # what is there already keeps its own
+        if self._metadata or line.metadata is not None:
+            metadata = {**self._metadata, **(line.metadata or {})}
+        embed_input = EmbedInput(media, point_id, metadata)
         return Loaded(item.name, (line.collection or self._collection, point_id), embed_input, media)

@@ -24,6 +24,7 @@ from service.ingest.source import IngestSource
 from service.jobs.record import Fault
 from service.jobs.work import Work
 from service.pipeline import EmbedInput, Outcome, Pipeline
+from service.schemas.validation import same_json
 from service.settings import Settings
 from service.timings import Timings
 
@@ -163,14 +164,14 @@ class IngestJob:
             known = await self._retry(work, partial(self._known, collection, items))
             fresh = [each for each in items if not self._is_current(each, known.get(each.key[1]))]
             outcomes = await self._retry(work, partial(self._embed, fresh))
+            if not all(isinstance(each, IsthmusError) for each in outcomes):
+                inputs = [each.input for each in fresh]
+                outcomes = await self._retry(work, partial(self._store, collection, inputs, outcomes))
             failed = [
                 Fault.of(item.name, outcome)
                 for item, outcome in zip(fresh, outcomes, strict=True)
                 if isinstance(outcome, IsthmusError)
             ]
-            if len(failed) < len(fresh):
-                inputs = [each.input for each in fresh]
-                await self._retry(work, partial(self._store, collection, inputs, outcomes))
             faults += failed
             stored += len(fresh) - len(failed)
         return Accounted(stored, len(batch.items) + len(batch.faults) - stored - len(faults), faults)
@@ -183,12 +184,16 @@ class IngestJob:
         return {point.id: point for point in found}
 
     def _is_current(self, item: Loaded, point: StoredPoint | None) -> bool:
-        """Return whether a stored point is this item, embedded with the connector in use."""
+        """Return whether a stored point is this item, embedded with the connector in use.
+
+        Names are not compared: of two files with the same content each would change the other's.
+        """
         if point is None or point.payload.get("connector") != self._pipeline.space.connector_version:
             return False
+        metadata = item.input.metadata
         return (
             point.payload.get("sha256") == item.media.sha256()
-            and point.payload.get("metadata") == item.input.metadata
+            and (metadata is None or same_json(point.payload.get("metadata"), metadata))
             and item.media.modality in (None, point.modality)
         )
 
@@ -200,15 +205,18 @@ class IngestJob:
                 raise outcome
         return outcomes
 
-    async def _store(self, collection: str, inputs: list[EmbedInput], outcomes: list[Outcome]) -> None:
+    async def _store(
+        self, collection: str, inputs: list[EmbedInput], outcomes: list[Outcome]
+    ) -> list[Outcome]:
         async with self._index_calls:
             writing = asyncio.ensure_future(self._pipeline.store(Timings(), collection, inputs, outcomes))
             try:
-                await asyncio.shield(writing)
+                stored, _ = await asyncio.shield(writing)
             except asyncio.CancelledError:
                 # A thread that writes cannot be stopped: the job ends after it.
                 await asyncio.wait([writing])
                 raise
+            return stored
 
     @staticmethod
     async def _retry(work: Work, attempt: Callable[[], Awaitable[T]]) -> T:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field, JsonValue
 
-from service.schemas.fields import FieldType
+from service.schemas.fields import FieldType, StoredStatus
 
 Vector = list[float]
 
@@ -68,6 +68,9 @@ class EmbeddedItem(BaseModel):
     index: int
     id: str | None
     modality: str | None
+    status: StoredStatus | None = Field(
+        None, description="What became of it, where it was to be stored and nothing failed"
+    )
     vector: Vector | None = None
     error: ItemError | None = None
 
@@ -201,9 +204,13 @@ class CollectionReply(CollectionSummary):
 
 
 class CreatedCollectionReply(CollectionReply):
-    """The reply of `PUT /collections/{name}`; `created` is false where it was there already."""
+    """The reply of `PUT /collections/{name}`; `created` is false where it was there already.
+
+    `unfit` counts, for each field that this request declared, the points whose value is not of its type.
+    """
 
     created: bool
+    unfit: dict[str, int]
 
 
 class CountReply(BaseModel):

@@ -1,5 +1,6 @@
 """Validation that bodies, manifests and stored payloads share: JSON values, and the wording of errors."""
 
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -42,6 +43,11 @@ def check_json(value: Any, place: str, depth: int = 0) -> None:
             check_json(each, place, depth + 1)
     else:
         raise ConfigError(f"{place}: a {type(value).__name__} is not JSON")
+
+
+def same_json(one: Any, other: Any) -> bool:
+    """Return whether two values are one JSON; Python takes 1, 1.0 and true for equal."""
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
 def describe(errors: Sequence[Any], advice: Mapping[str, str] | None = None) -> tuple[str, str | None]:

@@ -83,7 +83,7 @@ def test_an_upload_is_read_and_hashed_once(settings: Settings, monkeypatch: pyte
     with_pipeline(settings, work)
 
 
-def test_known_content_counts_no_collection_and_looks_into_none_for_its_file(
+def test_known_content_is_not_written_and_counts_no_collection_and_looks_into_none_for_its_file(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = jpeg(8)
@@ -98,7 +98,7 @@ def test_known_content_counts_no_collection_and_looks_into_none_for_its_file(
         def never(*arguments: object, **options: object) -> list[CollectionInfo]:
             raise AssertionError("nothing of this is needed for content that is there")
 
-        for name in ("collections", "count", "scroll"):
+        for name in ("collections", "count", "scroll", "upsert"):
             monkeypatch.setattr(pipeline.index, name, never)
         await store(pipeline, media())
         assert len(pipeline.index.get("default", ["picture"])) == 1

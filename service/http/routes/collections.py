@@ -59,20 +59,27 @@ async def list_collections(call: Loaded) -> Response:
     "/{name}",
     summary="Make a collection, index its fields",
     response_model=CreatedCollectionReply,
-    responses=example_reply({**STATS, "created": True}),
+    responses=example_reply({**STATS, "created": True, "unfit": {"metadata.year": 3}}),
     openapi_extra=request_body(CollectionBody, {"two fields to filter by": FIELDS, "nothing": {}}),
 )
 async def create_collection(request: Request, call: Loaded, name: Name) -> Response:
     """Make a collection and index the payload fields named; both may be there already.
 
-    An indexed field is filtered by without reading every payload, and has facets.
+    An indexed field is filtered by without reading every payload, and has facets. From now on a value that is
+    not of its type is refused; `unfit` counts the points that were there and hold one, which no filter on the
+    field finds. They stay as they are.
     """
     index = call.pipeline.index
     body = await read_json(request, CollectionBody) if await request.body() else CollectionBody()
     created = await call.index(partial(index.create, name, call.pipeline.space.dim))
-    for key, kind in body.fields.items():
-        await call.index(partial(index.declare_field, name, key, kind))
-    return JsonReply({**_stats(await _find(call, name)), "created": created})
+    declared = {
+        key: kind
+        for key, kind in body.fields.items()
+        if await call.index(partial(index.declare_field, name, key, kind))
+    }
+    # What is written after the declaration is checked then: nothing escapes both.
+    unfit = await call.index(partial(index.count_unfit, name, {} if created else declared))
+    return JsonReply({**_stats(await _find(call, name)), "created": created, "unfit": unfit})
 
 
 @router.get(

@@ -1,5 +1,6 @@
 """`POST /embed`: media into vectors and, unless `store` is false, into the index."""
 
+from collections.abc import Sequence
 from functools import partial
 
 from fastapi import APIRouter
@@ -13,7 +14,7 @@ from service.http.parsing import Form, is_multipart, media_input, parsed, read_f
 from service.http.replies import item_reply, list_reply, model_reply
 from service.http.vector_replies import BINARY_REPLIES, check_available, vector_reply, wanted_type
 from service.pipeline import EmbedInput, check_inputs, raise_if_all_failed
-from service.schemas.fields import DEFAULT_COLLECTION, Metadata, PointId
+from service.schemas.fields import DEFAULT_COLLECTION, Metadata, PointId, StoredStatus
 from service.schemas.replies import EmbedReply
 from service.schemas.requests import EmbedBody, EmbedOptions
 
@@ -42,7 +43,7 @@ EXAMPLES = {
     },
 }
 REPLY = {
-    "items": [{"index": 0, "id": "note-1", "modality": "text"}],
+    "items": [{"index": 0, "id": "note-1", "modality": "text", "status": "stored"}],
     "model": {"bundle": "compact", "connector": "exmcr-3f1a9c04d2b7"},
     "timing_ms": {"queue": 0.2, "decode": 0.4, "inference": 6.1, "index": 2.0, "total": 9.3},
 }
@@ -59,8 +60,10 @@ async def embed(request: Request, call: Ready) -> Response:
     """Embed texts, images, sounds and point clouds into the unified space.
 
     Each item succeeds or fails by itself: the reply is 200 if at least one succeeds, and its failed items
-    have an `error`. Sending the same content twice stores it once. For large numbers `Accept` the vectors as
-    bytes or as an Arrow stream.
+    have an `error`. Of a point that is there already, what is not given stays: its metadata and the time of
+    its creation, and with the same content its name and its caption too. `status` says if an item was
+    `stored` anew, is `unchanged`, or its point `updated`. For large numbers `Accept` the vectors as bytes or
+    as an Arrow stream.
     """
     if is_multipart(request):
         async with read_form(request, call.settings.max_items) as form:
@@ -79,12 +82,17 @@ async def _embed(call: Call, inputs: list[EmbedInput], options: EmbedOptions) ->
         space = pipeline.space
         outcomes = await pipeline.embed(timings, [each.media for each in inputs], call.seconds_left(), space)
         raise_if_all_failed(outcomes)
+        statuses: Sequence[StoredStatus | None] = [None] * len(inputs)
         if options.store:
-            await pipeline.store(timings, options.collection, inputs, outcomes)
+            outcomes, statuses = await pipeline.store(timings, options.collection, inputs, outcomes)
+            raise_if_all_failed(outcomes)
         if wanted is not None:
             return vector_reply(wanted, space.dim, model_reply(space), inputs, outcomes)
-        pairs = enumerate(zip(inputs, outcomes, strict=True))
-        items = (item_reply(i, item, outcome, options.return_vectors) for i, (item, outcome) in pairs)
+        parts = enumerate(zip(inputs, outcomes, statuses, strict=True))
+        items = (
+            item_reply(i, item, outcome, options.return_vectors, status)
+            for i, (item, outcome, status) in parts
+        )
         rest = {"model": model_reply(space), "timing_ms": timings.milliseconds()}
         return await list_reply("items", items, len(inputs), rest)
 

@@ -1,6 +1,7 @@
 """An ingest job waits for a full queue, blames only the items at fault, and goes on where it was stopped."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
@@ -121,3 +122,52 @@ def test_a_job_goes_on_after_a_stop_without_counting_twice(
     assert ended.result["stored"] + ended.result["unchanged"] == ITEMS - 2
     assert [fault.item for fault in ended.faults] == ["040.txt", "041.txt"]
     assert not list((settings.data_dir / "ingest").iterdir())
+
+
+def test_a_folder_ingested_again_leaves_the_metadata_of_its_items_alone(settings: Settings) -> None:
+    async def twice(runtime: Runtime) -> JobRecord:
+        index = runtime.pipeline.index
+        await runtime.jobs.ended((await submit_texts(runtime)).id)
+        [changed], _ = index.scroll("texts", 1)
+        assert index.set_payload("texts", changed.id, {"metadata": {"kept": True}})
+        before = index.get("texts", [changed.id])[0].payload
+        record = await runtime.jobs.ended((await submit_texts(runtime)).id)
+        assert index.get("texts", [changed.id])[0].payload == before
+        return record
+
+    record = run(settings, twice)
+    assert record.result == {"stored": 0, "unchanged": ITEMS - 2, "failed": 2}
+
+
+def test_an_item_that_does_not_fit_a_declared_field_or_cannot_be_named_fails_alone(
+    settings: Settings,
+) -> None:
+    lines = [
+        {"text": "one", "id": "one", "metadata": {"year": 2026}},
+        {"text": "two", "id": "two", "metadata": {"year": "MMXXVI"}},
+        {"text": "three", "id": "thr\nee"},
+        {"text": "one", "id": "one", "metadata": {"year": True}},
+        {"text": "one", "id": "one", "metadata": {}},
+    ]
+    (settings.ingest_roots[0] / "list.jsonl").write_text("\n".join(map(json.dumps, lines)))
+
+    async def ingest(runtime: Runtime) -> JobRecord:
+        runtime.pipeline.index.declare_field("typed", "metadata.year", "integer")
+        request = IngestRequest("manifest", "typed", "list.jsonl")
+        job = await submit(runtime.jobs, runtime.inputs, runtime.settings, request, None)
+        record = await runtime.jobs.ended(job.id)
+        [point], _ = runtime.pipeline.index.scroll("typed")
+        assert (point.id, point.payload["metadata"]) == ("one", {}), (
+            "an empty object takes the place of what was"
+        )
+        return record
+
+    record = run(settings, ingest)
+    assert record.result == {"stored": 2, "unchanged": 0, "failed": 3}
+    assert {fault.item: fault.code for fault in record.faults} == {
+        "two": "invalid_request",
+        "line 3": "invalid_request",
+        "one": "invalid_request",
+    }
+    said = " ".join(fault.message for fault in record.faults)
+    assert "metadata.year is 'MMXXVI'" in said and "integer" in said and "id: " in said

@@ -204,7 +204,7 @@ def test_a_file_goes_with_the_point_that_is_replaced(tmp_path: Path) -> None:
             with store.adding() as media:
                 key = media.put(data)
                 point = Point(point_id, "text", "clip", vector, vector, {"media": key})
-                PointStore(index, store).upsert("a", [point])
+                PointStore(index, store).upsert("a", [point], index.get("a", [point_id]))
             return key
 
         first = write("1", b"first")
