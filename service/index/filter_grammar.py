@@ -30,7 +30,7 @@ FORMS: Mapping[str, str] = {
     "should": _CLAUSE,
     "conditions": _CLAUSE,
     "min_should": "an object with conditions and min_count",
-    "min_count": f"a whole number from 0 to {MAX_CONDITIONS}",
+    "min_count": f"a whole number from 1 to {MAX_CONDITIONS}",
     "key": "a field's path, like 'modality' or 'metadata.colour'",
     "match": "an object with one of any, except, text, value",
     "value": "a string, a whole number, true or false",

@@ -7,7 +7,7 @@ from qdrant_client import models
 from connectors.errors import ConfigError
 from service.errors import InvalidFilter
 from service.index.field_paths import check_field, check_nested_field
-from service.index.filter_grammar import CONDITION, MAX_CONDITIONS, MAX_DEPTH, MAX_VALUES
+from service.index.filter_grammar import CONDITION, FORMS, MAX_CONDITIONS, MAX_DEPTH, MAX_VALUES
 from service.index.identity import point_uuid
 
 _TESTS = frozenset(
@@ -36,10 +36,9 @@ class FilterVisitor:
                 self._condition(conditions, f"{place}.{clause}", depth, nested)
                 setattr(found, clause, [conditions])
         if found.min_should is not None:
-            if not 0 <= found.min_should.min_count <= MAX_CONDITIONS:
-                raise InvalidFilter(
-                    f"{place}.min_should.min_count is a whole number from 0 to {MAX_CONDITIONS}"
-                )
+            # At least none of them is every point on a server, and an error in local mode.
+            if not 1 <= found.min_should.min_count <= MAX_CONDITIONS:
+                raise InvalidFilter(f"{place}.min_should.min_count is {FORMS['min_count']}")
             self._conditions(found.min_should.conditions, f"{place}.min_should.conditions", depth, nested)
 
     def _conditions(self, found: Sequence[models.Condition], place: str, depth: int, nested: bool) -> None:

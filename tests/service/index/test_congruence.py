@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from service.errors import InvalidFilter
 from service.index.vector_index import VectorIndex
 
 from .conftest import BACK_ENDS, LAYOUT, make_points, open_back_end, unit
@@ -96,7 +97,7 @@ def where(choose: random.Random, depth: int = 0) -> dict[str, Any]:
     for name in choose.sample(["must", "should", "must_not", "min_should"], choose.choice([1, 1, 1, 2, 3])):
         conditions = [condition(choose, depth=depth) for _ in range(choose.randint(1, 3))]
         if name == "min_should":
-            clauses[name] = {"conditions": conditions, "min_count": choose.randint(1, 2)}
+            clauses[name] = {"conditions": conditions, "min_count": choose.choice([1, 1, 1, 2, 2, 4])}
         else:
             clauses[name] = conditions if choose.random() < 0.8 else conditions[0]
     return clauses
@@ -159,6 +160,21 @@ def test_searches_and_facets_are_the_same_everywhere(both: dict[str, VectorIndex
             )
             assert [hit.point.payload for hit in answers[name]] == [hit.point.payload for hit in reference]
             assert facets[name] == facets["memory"]
+
+
+@pytest.mark.parametrize("clause", ["must", "must_not", None])
+def test_at_least_none_of_some_conditions_is_refused_everywhere(
+    both: dict[str, VectorIndex], clause: str | None
+) -> None:
+    """A server takes it for every point, and local mode for an error."""
+    none: dict[str, Any] = {
+        "min_should": {"conditions": [{"key": "metadata.colour", "match": {"value": "red"}}], "min_count": 0}
+    }
+    asked = none if clause is None else {clause: [none]}
+    for index in both.values():
+        for ask in (index.scroll, index.count, index.delete_matching):
+            with pytest.raises(InvalidFilter, match=r"min_should\.min_count is a whole number from 1"):
+                ask("birds", where=asked)
 
 
 def test_pages_come_in_the_same_order_everywhere(both: dict[str, VectorIndex]) -> None:

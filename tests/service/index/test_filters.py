@@ -116,6 +116,7 @@ def near(lon: Any = 1, lat: Any = 2, radius: Any = 3) -> dict[str, Any]:
         (near(radius=True), r"geo_radius\.radius is a number"),
         ({"min_should": {"conditions": [RED], "min_count": "1"}}, r"min_should\.min_count is a whole number"),
         ({"min_should": {"conditions": [RED], "min_count": 1.0}}, r"min_should\.min_count is a whole number"),
+        ({"min_should": {"conditions": [RED], "min_count": 0}}, r"min_should\.min_count is a whole number"),
         ({"min_should": {"conditions": [RED], "min_count": -1}}, r"min_should\.min_count is a whole number"),
         ({"must": [{"has_id": [1]}]}, r"has_id\[0\]: a point's id is a string"),
     ],
@@ -205,7 +206,7 @@ def test_what_is_accepted_keeps_its_meaning() -> None:
     for value in (True, 1, "true", "5", "2026-05-03"):
         [found] = parsed(field(match={"value": value}))["must"]
         assert found["match"]["value"] is value
-    assert parsed({"min_should": {"conditions": [], "min_count": 0}})["min_should"]["min_count"] == 0
+    assert parsed({"min_should": {"conditions": [], "min_count": 1}})["min_should"]["min_count"] == 1
     assert parsed(field(match={"value": 1}, range=None, is_empty=None)) == field(match={"value": 1})
     assert parse_filter({"must": None}, "birds") is None
     assert parsed({"must": []}) == {"must": []}
