@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from service.commands.options import URL_VARIABLE
 from service.releases.publishing import Target, former_of, target_of
 from service.schemas.job_replies import JobReply
 from training.commands import connectors_app, progress
@@ -19,7 +20,7 @@ app.add_typer(connectors_app, name="connectors", help="Publish, activate, list a
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 
-Url = Annotated[str, typer.Option(envvar="ISTHMUS_URL", help="The running service")]
+Url = Annotated[str, typer.Option(envvar=URL_VARIABLE, help="The running service")]
 DataDir = Annotated[Path | None, typer.Option(help="A stopped service's data directory, in place of --url")]
 
 

@@ -1,7 +1,8 @@
 """`isthmus ingest`: a folder, an archive or a manifest into the index, with a progress bar.
 
-With `--url` a running service does it; without, this process opens the data directory and does the same job
-itself. Either way it can be stopped at any moment, and the same command goes on where it was.
+With `--url`, or where `ISTHMUS_URL` is set, a running service does it; without, or with `--data-dir` or
+`--bundle`, this process opens the data directory and does the same job itself. Either way it can be stopped at
+any moment, and the same command goes on where it was.
 """
 
 import asyncio
@@ -21,6 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from connectors.errors import ConfigError, MissingFiles
 from service.client import Client, reaching
+from service.commands.options import URL_VARIABLE, service_meant, settings_with
 from service.ingest.inputs import SourceKind
 from service.jobs.record import Fault
 from service.schemas.job_replies import IngestJobResult, JobReply
@@ -36,23 +38,25 @@ SHOWN_FAULTS = 20
 
 @app.command()
 def ingest(
+    context: typer.Context,
     path: Annotated[
         str, typer.Argument(help="A folder, an archive (zip, tar, tar.gz) or a manifest (.jsonl)")
     ],
     collection: Annotated[str, typer.Option(help="Where the items go")] = "default",
     metadata: Annotated[str, typer.Option(help="A JSON object that goes with every item")] = "{}",
-    url: Annotated[str | None, typer.Option(help="A running service; this process does it if unset")] = None,
+    url: Annotated[
+        str | None, typer.Option(envvar=URL_VARIABLE, help="A running service; this process does it if unset")
+    ] = None,
     on_server: Annotated[
         bool, typer.Option("--on-server", help="PATH is on the service's machine; nothing is sent")
     ] = False,
     data_dir: Annotated[
-        Path | None, typer.Option(help="Without --url: where index and media are kept")
+        Path | None, typer.Option(help="In place of --url: where index and media are kept")
     ] = None,
-    bundle: Annotated[str | None, typer.Option(help="Without --url: compact, full, or a path")] = None,
+    bundle: Annotated[str | None, typer.Option(help="In place of --url: compact, full, or a path")] = None,
 ) -> None:
     """Embed and index everything in PATH. Ends with status 1 where an item could not be ingested."""
-    from service.commands.options import settings_with
-
+    url = service_meant(context, url, "data_dir", "bundle")
     given = _json_object(metadata)
     local = Path(path)
     if not on_server and not local.exists():

@@ -10,13 +10,14 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from connectors.errors import ConfigError
+from connectors.errors import ConfigError, MissingFiles
 from service.backup.directory import restore_backup, write_backup
 from service.backup.export import export_collection, import_collection, read_layout
 from service.client import reaching
+from service.commands.options import URL_VARIABLE, service_meant, settings_with
 from service.errors import IndexUnavailable
 from service.index.edge.edge_backend import EdgeBackend
-from service.index.opening import open_configured
+from service.index.opening import index_folder, open_configured
 from service.index.protocol import Layout
 from service.index.vector_index import VectorIndex
 from service.media.store import MediaStore
@@ -34,11 +35,16 @@ NOTHING = Layout(0, {}, "")
 
 @app.command()
 def backup(
+    context: typer.Context,
     target: Annotated[Path, typer.Argument(help="The new directory to write")],
     data_dir: DataDir = None,
-    url: Annotated[str | None, typer.Option(help="A running service, in place of its data directory")] = None,
+    url: Annotated[
+        str | None,
+        typer.Option(envvar=URL_VARIABLE, help="A running service, in place of its data directory"),
+    ] = None,
 ) -> None:
     """Back up every collection and its media."""
+    url = service_meant(context, url, "data_dir")
     if target.exists():
         raise ConfigError(f"{target} exists; name a new directory for the backup")
     if url is not None:
@@ -50,6 +56,7 @@ def backup(
 
 
 def _backup_stopped(settings: Settings, target: Path) -> dict[str, Any]:
+    _check_kept(settings)
     try:
         index = _open(settings, NOTHING)
     except IndexUnavailable as error:
@@ -81,7 +88,9 @@ def export_(
     data_dir: DataDir = None,
 ) -> None:
     """Write a collection's points, vectors and metadata to a Parquet file."""
-    with _open(_settings(data_dir), NOTHING) as index:
+    settings = _settings(data_dir)
+    _check_kept(settings)
+    with _open(settings, NOTHING) as index:
         count = export_collection(index, collection, target)
     Console().print(f"{count} points of {collection} in {target}")
 
@@ -99,13 +108,22 @@ def import_(
 
 
 def _settings(data_dir: Path | None) -> Settings:
-    from service.commands.options import settings_with
-
     return settings_with(data_dir=data_dir)
+
+
+def _check_kept(settings: Settings) -> None:
+    """Raise `MissingFiles` where the data directory holds no index: opening one to read it would make it."""
+    folder = settings.data_dir
+    if settings.qdrant_url:
+        return
+    if not folder.is_dir():
+        raise MissingFiles(f"there is no data directory {folder}; name another with --data-dir")
+    if not index_folder(folder, settings.index).is_dir():
+        raise MissingFiles(f"there is no index in {folder}; name a service's data directory with --data-dir")
 
 
 def _open(settings: Settings, layout: Layout) -> VectorIndex:
     """Open the index that the settings name. Stored data in Edge stays as it is, whatever they say."""
     if not settings.qdrant_url and settings.index == "edge":
-        return VectorIndex(EdgeBackend(settings.data_dir / "index"), layout)
+        return VectorIndex(EdgeBackend(index_folder(settings.data_dir, "edge")), layout)
     return open_configured(layout, settings)

@@ -14,6 +14,11 @@ from service.settings import Settings
 BackEnd = Literal["edge", "local"]
 
 
+def index_folder(data_dir: Path, back_end: BackEnd) -> Path:
+    """Return the folder of a data directory that a back end keeps its index in."""
+    return data_dir / ("index" if back_end == "edge" else "index-local")
+
+
 def open_configured(layout: Layout, settings: Settings) -> VectorIndex:
     """Open the index that the settings name; see `open_index`."""
     return open_index(
@@ -55,7 +60,7 @@ def open_index(
                 "local mode scans float32 vectors in memory, without an int8 copy and never from the disk: "
                 "unset ISTHMUS_INDEX_QUANTIZE and ISTHMUS_INDEX_ON_DISK, or set ISTHMUS_INDEX=edge"
             )
-        backend = QdrantBackend.at_path(None if data_dir is None else data_dir / "index-local")
+        backend = QdrantBackend.at_path(None if data_dir is None else index_folder(data_dir, "local"))
     else:
-        backend = EdgeBackend(data_dir / "index", storage=storage)
+        backend = EdgeBackend(index_folder(data_dir, "edge"), storage=storage)
     return VectorIndex(backend, layout)

@@ -99,12 +99,14 @@ class Active:
 
 
 class ReleaseStore:
-    """The releases of a service. Its calls read and write files: not for the event loop."""
+    """The releases of a service. Its calls read and write files: not for the event loop.
+
+    The folder is made by the first call that writes to it.
+    """
 
     def __init__(self, folder: Path, bundle: str | Path) -> None:
         self._folder = folder
         self._bundle = bundle_directory(bundle)
-        (folder / "releases").mkdir(parents=True, exist_ok=True)
 
     def all(self) -> list[Release]:
         """Return every readable release: the data directory's, the oldest first, then the bundle's."""
@@ -181,6 +183,7 @@ class ReleaseStore:
 
     def activate(self, active: Active) -> None:
         """Record an activation, durably."""
+        self._folder.mkdir(parents=True, exist_ok=True)
         write_json(self._folder / "active.json", asdict(active))
 
     def bundled(self, connectors: str | None) -> Release:
