@@ -1,8 +1,8 @@
 """`isthmus ingest`: a folder, an archive or a manifest into the index, with a progress bar.
 
 With `--url`, or where `ISTHMUS_URL` is set, a running service does it; without, or with `--data-dir` or
-`--bundle`, this process opens the data directory and does the same job itself. Either way it can be stopped at
-any moment, and the same command goes on where it was.
+`--bundle`, this process opens the data directory and does the same job itself. Either way it can be stopped
+at any moment, and the same command goes on where it was.
 """
 
 import asyncio
