@@ -24,12 +24,16 @@ class Prepared:
 
     `rows` is [windows, ...]: one row for most media; several for long audio, whose vector is the
     normalised mean over its windows. `length` (tokens, frames or points a row) lets a batcher put
-    items of like length together.
+    items of like length together. `given` is the number of tokens that a text had before it was cut to
+    what its tower reads, None where nothing was lost; `understood` is false for a text of which the
+    tower knows no word.
     """
 
     modality: Modality
     rows: Tensor
     length: int
+    given: int | None = None
+    understood: bool = True
 
 
 @runtime_checkable

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from connectors.checkpoint import fingerprint, fit, part, read_tensors
 from connectors.encoder import Prepared, TowerEncoder, choose_towers
 from connectors.encoders.htsat import CONFIGS, Htsat
+from connectors.encoders.known_words import known_words
 from connectors.encoders.log_mel import BANDS, HOP, LogMel
 from connectors.errors import CheckpointError, ConfigError, InvalidMedia, MissingFiles
 from connectors.modality import Media, Modality, Waveform
@@ -101,8 +102,7 @@ class LaionClapEncoder(TowerEncoder):
         """
         if self.resolve(modality) == "text":
             assert self.text is not None
-            tokens = self.text.tokens(media)
-            return Prepared("text", tokens, tokens.shape[1])
+            return self.text.prepare(media)
         if not isinstance(media, np.ndarray) or media.ndim != 1:
             raise InvalidMedia(f"{self.name} takes mono waveforms of one dimension")
         if not len(media) or not np.isfinite(media).all():
@@ -155,6 +155,7 @@ class _TextTower(nn.Module):
         # CLAP pools with RoBERTa's own pooler: its weights are in the checkpoint.
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
         self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        self._words = known_words(self._tokenizer.get_vocab(), self._tokenizer.all_special_ids)
         self.branch = RobertaModel(config)
         branch = part(tensors, "text_branch.")
         branch.pop("embeddings.position_ids", None)
@@ -162,12 +163,17 @@ class _TextTower(nn.Module):
         self.projection = _projection(config.hidden_size)
         fit(self.projection, part(tensors, "text_projection."), path=path, what="CLAP's text projection")
 
-    def tokens(self, media: Media) -> Tensor:
+    def prepare(self, media: Media) -> Prepared:
         """Token ids int64 [1, length], at most 77."""
         if not isinstance(media, str) or not media.strip():
             raise InvalidMedia("laion_clap takes texts with at least one character in them")
-        ids = self._tokenizer(media, truncation=True, max_length=_TEXT_CONTEXT)["input_ids"]
-        return torch.tensor([ids])
+        # Cut here, as the tokenizer would, so that the number of all tokens is known.
+        ids = self._tokenizer(media, truncation=False, verbose=False)["input_ids"]
+        given = len(ids)
+        if given > _TEXT_CONTEXT:
+            ids[_TEXT_CONTEXT - 1 : -1] = []
+        lost = given if given > _TEXT_CONTEXT else None
+        return Prepared("text", torch.tensor([ids]), len(ids), lost, self._words.any_in(ids))
 
     def collate(self, rows: Sequence[Tensor]) -> Tensor:
         """Token ids int64 [n, longest], padded at the end."""

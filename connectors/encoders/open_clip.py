@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from connectors.checkpoint import fingerprint, fit, read_tensors
 from connectors.encoder import Prepared, TowerEncoder, choose_towers
 from connectors.encoders.clip_block import ClipBlock, make_fast
-from connectors.encoders.clip_tokens import ClipTokens
+from connectors.encoders.clip_tokens import ClipTokens, OtherTokens, TextTokens
 from connectors.errors import CheckpointError, ConfigError, InvalidMedia, MissingFiles
 from connectors.modality import Media, Modality
 from connectors.torchvision_operators import declare_missing_operators
@@ -50,7 +50,7 @@ class OpenClipEncoder(TowerEncoder):
         network: Any,
         dim: int,
         transform: Callable[[Image], Tensor],
-        tokenize: Callable[[str], Tensor],
+        tokens: TextTokens,
         fingerprint: str,
     ) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class OpenClipEncoder(TowerEncoder):
             getattr(network, "text_pool_type", None) == "argmax"
             and getattr(network, "attn_mask", None) is not None
         )
-        self._tokens = _unpadded(tokenize) if self._causal else tokenize
+        self._prepare_text = tokens.unpadded if self._causal else tokens.padded
 
     def quantisable(self) -> Iterable[nn.Module]:
         """See `TowerEncoder.quantisable`: the picture tower; texts in int8 were at 0.9989."""
@@ -86,8 +86,7 @@ class OpenClipEncoder(TowerEncoder):
             return Prepared("image", self._transform(media)[None], 1)
         if not isinstance(media, str) or not media.strip():
             raise InvalidMedia(f"{self.name} takes texts with at least one character in them")
-        tokens = self._tokens(media)
-        return Prepared("text", tokens, tokens.shape[1])
+        return self._prepare_text(media)
 
     def collate(self, modality: Modality, rows: Sequence[Tensor]) -> Tensor:
         """Join the rows; texts are padded with zeros to the longest, rounded up a little."""
@@ -173,7 +172,7 @@ def load(
         network=network,
         dim=int(config["embed_dim"]),
         transform=image_transform_v2(PreprocessCfg(**settings), is_train=False),
-        tokenize=_tokenizer(model, config),
+        tokens=_text_tokens(model, config),
         fingerprint=fingerprint(
             network.state_dict(), f"open_clip/{model}", json.dumps(settings, sort_keys=True)
         ),
@@ -215,36 +214,22 @@ def _adapted(tensors: Mapping[str, Tensor], network: nn.Module) -> dict[str, Ten
     return adapted
 
 
-def _unpadded(tokenize: Callable[[str], Tensor]) -> Callable[[str], Tensor]:
-    """Tokens [1, length] of a text up to its end, in place of [1, context]; the end is the largest of all."""
-    if isinstance(tokenize, ClipTokens):
-        return tokenize.unpadded
-
-    def cut(text: str) -> Tensor:
-        tokens = tokenize(text)
-        return tokens[:, : int(tokens.argmax()) + 1]
-
-    return cut
-
-
-def _tokenizer(model: str, config: Mapping[str, Any]) -> Callable[[str], Tensor]:
+def _text_tokens(model: str, config: Mapping[str, Any]) -> TextTokens:
     import open_clip
 
     text = config["text_cfg"]
     if text.get("hf_tokenizer_name") or "siglip" in model.lower():
         try:
-            tokenizer: Callable[[str], Tensor] = open_clip.get_tokenizer(model)
+            return OtherTokens(open_clip.get_tokenizer(model))
         except (OSError, ValueError) as error:
             raise MissingFiles(
                 f"the tokenizer of {model} is not in the hub's cache and cannot be fetched: "
                 f"download {text.get('hf_tokenizer_name', model)} from https://huggingface.co"
             ) from error
-        return tokenizer
     simple = open_clip.SimpleTokenizer(
         context_length=text.get("context_length", 77), **text.get("tokenizer_kwargs", {})
     )
-    tokenize: Callable[[str], Tensor] = simple if simple.reduction_fn else ClipTokens(simple)
-    return tokenize
+    return OtherTokens(simple) if simple.reduction_fn else ClipTokens(simple)
 
 
 def published_weights(model: str) -> Download:

@@ -62,7 +62,7 @@ def load_slip(
         network=network.eval(),
         dim=int(_ARCHITECTURE["embed_dim"]),
         transform=image_transform_v2(PreprocessCfg(size=224, **_IMAGENET), is_train=False),
-        tokenize=ClipTokens(open_clip.SimpleTokenizer(context_length=77)),
+        tokens=ClipTokens(open_clip.SimpleTokenizer(context_length=77)),
         fingerprint="",
     )
 

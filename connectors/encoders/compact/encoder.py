@@ -30,8 +30,9 @@ from connectors.encoders.compact.word_tower import (
     make_tokenizer,
     pad_ids,
     read_vocabulary,
-    token_ids,
+    tokens_of,
 )
+from connectors.encoders.known_words import KnownWords
 from connectors.errors import (
     CheckpointError,
     ConfigError,
@@ -129,6 +130,7 @@ class CompactEncoder(TowerEncoder):
         self.fingerprint = fingerprint
         self.towers = nn.ModuleDict({str(name): tower for name, tower in towers.items()})
         self._tokenizer = make_tokenizer(vocabulary) if vocabulary else None
+        self._words = KnownWords({word: k for k, word in enumerate(vocabulary)}, special=(0, 1))
         self.eval()
 
     def prepare(self, media: Media, modality: Modality | None = None) -> Prepared:
@@ -137,8 +139,10 @@ class CompactEncoder(TowerEncoder):
         if tower == "text" and isinstance(media, str) and self._tokenizer is not None:
             if not media.strip():
                 raise InvalidMedia("the text is empty")
-            ids = token_ids(self._tokenizer, media)
-            return Prepared(tower, torch.tensor([ids]), len(ids))
+            ids, given = tokens_of(self._tokenizer, media)
+            lost = given if given > len(ids) else None
+            rows = torch.from_numpy(np.array([ids], dtype=np.int64))
+            return Prepared(tower, rows, len(ids), lost, self._words.any_in(ids))
         if tower == "image" and isinstance(media, Image.Image):
             return Prepared(tower, prepare_picture(media), 1)
         if tower == "audio" and isinstance(media, np.ndarray):

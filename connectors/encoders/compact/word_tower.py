@@ -37,7 +37,16 @@ def read_vocabulary(path: Path) -> list[str]:
 
 def token_ids(tokenizer: Tokenizer, text: str) -> list[int]:
     """Token indices of a text, at most `MOST_TOKENS`; `[UNK]` alone where nothing is left."""
-    return tokenizer.encode(text).ids or [1]
+    return tokens_of(tokenizer, text)[0]
+
+
+def tokens_of(tokenizer: Tokenizer, text: str) -> tuple[list[int], int]:
+    """The `token_ids` of a text, and the number of tokens it had before it was cut to them."""
+    encoding = tokenizer.encode(text)
+    ids = encoding.ids or [1]
+    if len(ids) < MOST_TOKENS:
+        return ids, len(ids)
+    return ids, len(ids) + sum(len(rest) for rest in encoding.overflowing)
 
 
 def pad_ids(rows: Sequence[Sequence[int]]) -> Tensor:

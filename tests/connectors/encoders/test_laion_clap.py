@@ -244,6 +244,31 @@ class TestText:
         assert encoder.modalities == ("text", "audio")
         assert torch.allclose(encoder.encode(texts, "text"), wanted, atol=1e-4)
 
+    @pytest.mark.parametrize("words", [1, 37, 38, 200])
+    def test_the_tokens_past_the_context_are_counted(self, roberta, with_text, words):
+        from tokenizers import ByteLevelBPETokenizer
+
+        text = " ".join(["rain dog"] * words)
+        files = [str(roberta[0] / name) for name in ("vocab.json", "merges.txt")]
+        given = len(ByteLevelBPETokenizer(*files).encode(text).ids) + 2  # its start and its end
+        prepared = load("HTSAT-tiny", with_text[0], roberta=roberta[0]).prepare(text, "text")
+        assert prepared.length == prepared.rows.shape[1] == min(given, 77)
+        assert prepared.given == (given if given > 77 else None)
+
+    @pytest.mark.parametrize(
+        ("text", "understood"),
+        [
+            ("a dog", True),
+            ("x", True),
+            ("\u65e5\u672c", False),
+            ("\U0001f415 \U0001f415", False),
+            ("?!", False),
+        ],
+    )
+    def test_a_text_of_which_no_word_is_known_is_told(self, roberta, with_text, text, understood):
+        encoder = load("HTSAT-tiny", with_text[0], roberta=roberta[0])
+        assert encoder.prepare(text, "text").understood is understood
+
     def test_sound_alone_is_loaded_unless_text_is_asked_for(self, roberta, with_text):
         alone = load("HTSAT-tiny", with_text[0])
         both = load("HTSAT-tiny", with_text[0], roberta=roberta[0])

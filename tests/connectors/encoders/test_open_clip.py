@@ -9,7 +9,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
-from connectors.encoders.clip_tokens import ClipTokens
+from connectors.encoders.clip_tokens import ClipTokens, OtherTokens
 from connectors.encoders.open_clip import load
 from connectors.errors import CheckpointError, ConfigError, IntegrityError, InvalidMedia, MissingFiles
 from connectors.registry import load_encoder
@@ -99,11 +99,83 @@ def test_texts_without_their_padding_have_the_same_vectors(open_clip, small):
 def test_tokens_are_those_of_open_clip_without_their_padding(open_clip, text):
     whole = open_clip.SimpleTokenizer()(text)
 
-    tokens = ClipTokens(open_clip.SimpleTokenizer()).unpadded(text)
+    prepared = ClipTokens(open_clip.SimpleTokenizer())
+    tokens = prepared.unpadded(text).rows
 
+    assert torch.equal(prepared.padded(text).rows, whole)
     assert tokens.dtype == whole.dtype
     assert tokens[0].tolist() == whole[0, : tokens.shape[1]].tolist()
     assert not whole[0, tokens.shape[1] :].any()
+
+
+@pytest.mark.parametrize("words", [1, 74, 75, 76, 77, 300])
+def test_the_tokens_past_the_context_are_counted(open_clip, small, words):
+    text = " ".join(["supercalifragilistic", *["word"] * (words - 1)])
+    whole = open_clip.SimpleTokenizer(context_length=1000)(text)
+    given = int((whole != 0).sum())
+
+    prepared = load("small-quickgelu", small[1]).prepare(text, "text")
+
+    assert prepared.length == min(given, 77)
+    assert prepared.given == (given if given > 77 else None)
+
+
+@pytest.mark.parametrize(
+    ("text", "understood"),
+    [
+        ("a dog", True),
+        ("ein größerer Hund", True),
+        ("x", True),
+        ("1984", True),
+        ("🐕", True),  # CLIP's vocabulary has this emoji
+        ("🫠", False),  # and lacks this one
+        ("Привет мир", False),
+        ("ελληνικά", False),
+        ("ελληνικά a", True),
+        (
+            "ελληνικά " * 20 + "dog",
+            False,
+        ),  # nothing is read of the dog
+        ("日本", True),
+        ("こんにちは", False),
+        ("?!... ---", False),
+    ],
+)
+def test_a_text_of_which_no_word_is_known_is_told(small, text, understood):
+    assert load("small-quickgelu", small[1]).prepare(text, "text").understood is understood
+
+
+@pytest.fixture(scope="module")
+def bert_tokens(open_clip, tmp_path_factory):
+    """Tokens of eight at most by a WordPiece tokenizer, as a model of the hub has it."""
+    from tokenizers import BertWordPieceTokenizer
+    from transformers import BertTokenizerFast
+
+    folder = tmp_path_factory.mktemp("bert")
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "dog", "bark", "##s", "!"]
+    (folder / "vocab.txt").write_text("\n".join(words) + "\n")
+    tokenizer = BertWordPieceTokenizer(str(folder / "vocab.txt"))._tokenizer
+    BertTokenizerFast(tokenizer_object=tokenizer).save_pretrained(folder)
+    return OtherTokens(open_clip.tokenizer.HFTokenizer(str(folder), context_length=8))
+
+
+class TestOtherTokenizers:
+    """Tokenizers of single models tell the same as CLIP's own."""
+
+    @pytest.mark.parametrize(("words", "given"), [(1, None), (6, None), (7, 9), (40, 42)])
+    def test_tokens_are_counted(self, bert_tokens, words, given):
+        prepared = bert_tokens.padded(" ".join(["dog"] * words))
+        assert prepared.rows.shape == (1, 8)
+        assert prepared.given == given
+
+    @pytest.mark.parametrize(("text", "understood"), [("a dog", True), ("cats", False), ("!", False)])
+    def test_known_words_are_told(self, bert_tokens, text, understood):
+        assert bert_tokens.padded(text).understood is understood
+
+    def test_a_tokenizer_that_leaves_words_out_counts_them(self, open_clip):
+        tokens = OtherTokens(open_clip.SimpleTokenizer(context_length=8, reduction_mask="simple"))
+        assert tokens.unpadded("a dog barks").given is None
+        assert tokens.unpadded("dog dog dog dog dog dog dog").given == 9
 
 
 def test_the_fingerprint_is_that_of_the_weights(open_clip, small, tmp_path):

@@ -18,7 +18,7 @@ from connectors.encoders.compact.encoder import (
 )
 from connectors.encoders.compact.shape_trunk import GROUPS, POINTS, prepare_points, spread_first
 from connectors.encoders.compact.sound_patches import MOST_PATCHES
-from connectors.encoders.compact.word_tower import make_tokenizer, token_ids
+from connectors.encoders.compact.word_tower import MOST_TOKENS, make_tokenizer, token_ids
 from connectors.errors import CheckpointError, ConfigError, IntegrityError, InvalidMedia, MissingFiles
 
 VOCABULARY = ["[PAD]", "[UNK]", "a", "b", "dog", "##s", "bark", "##ing", "the", "of", "sound"]
@@ -158,6 +158,30 @@ def test_words_outside_the_vocabulary_are_read_in_pieces() -> None:
     assert tokenizer.encode("Barking DOGS").tokens == ["bark", "##ing", "dog", "##s"]
     assert token_ids(tokenizer, "日本") == [1, 1]
     assert token_ids(tokenizer, "​") == [1]
+
+
+@pytest.mark.parametrize("words", [1, 24, 25, 900])
+def test_tokens_past_the_context_are_counted(space: Path, words: int) -> None:
+    prepared = load_compact(space, ["text"]).prepare("dogs " * words, "text")  # "dog" and "##s"
+    assert prepared.length == prepared.rows.shape[1] == min(2 * words, MOST_TOKENS)
+    assert prepared.given == (2 * words if 2 * words > MOST_TOKENS else None)
+
+
+@pytest.mark.parametrize(
+    ("text", "understood"),
+    [
+        ("a dog", True),
+        ("日本 dogs", True),
+        ("日本", False),
+        ("привет", False),
+        ("cat", False),
+        ("🐕", False),
+        ("?!", False),
+        ("cat " * MOST_TOKENS + "dog", False),  # nothing is read of the dog
+    ],
+)
+def test_a_text_of_which_no_word_is_known_is_told(space: Path, text: str, understood: bool) -> None:
+    assert load_compact(space, ["text"]).prepare(text, "text").understood is understood
 
 
 def test_damaged_missing_and_unfitting_files_are_told_apart(space: Path, tmp_path: Path) -> None:
