@@ -66,12 +66,16 @@ class Client:
         ids: Sequence[str | None] | None = None,
         metadata: dict[str, Any] | Sequence[dict[str, Any] | None] | None = None,
         store: bool = True,
+        store_not_understood: bool = False,
+        truncate: bool = True,
         return_vectors: bool = False,
         collection: str = "default",
     ) -> list[replies.EmbeddedItem]:
         """Embed files and texts; return an item for each, files first. A failed one has an `error`."""
         fields: dict[str, Any] = {
             "store": store,
+            "store_not_understood": store_not_understood,
+            "truncate": truncate,
             "return_vectors": return_vectors,
             "collection": collection,
         }

@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
 
-from connectors.errors import IsthmusError
+from connectors.errors import InvalidMedia, IsthmusError
 from connectors.space import UnifiedSpace
-from service.engine.embedding import Embedding, project_again
+from service.engine.embedding import Embedding, Vectors, project_again
 from service.engine.engine import Engine
 from service.engine.media_input import MediaInput
 from service.errors import BatchFailed, CollectionConflict, InvalidRequest, ItemError
@@ -165,14 +165,20 @@ class Pipeline:
         return outcomes
 
     async def store(
-        self, timings: Timings, collection: str, inputs: Sequence[EmbedInput], outcomes: Sequence[Outcome]
+        self,
+        timings: Timings,
+        collection: str,
+        inputs: Sequence[EmbedInput],
+        outcomes: Sequence[Outcome],
+        not_understood: bool = False,
     ) -> tuple[list[Outcome], list[StoredStatus | None]]:
         """Store the embedded items: media first, so that no indexed point ever lacks its own.
 
         Return the outcomes, with the errors of items that cannot be stored, and the status of each item that
         was. An id that is not there is `stored`. Of one that is, what is not given stays: its metadata and
         `created`, and where its content is the same its name and its caption, which are the content's. It is
-        `unchanged`, and not written, where nothing of it differs then; else `updated`.
+        `unchanged`, and not written, where nothing of it differs then; else `updated`. A text of which the
+        encoder knows no word is `not_stored`, unless `not_understood` is true.
 
         Vectors are written in the space that the index then holds, whichever they were embedded in.
         """
@@ -190,6 +196,9 @@ class Pipeline:
                 for item, outcome in given:
                     if isinstance(outcome, IsthmusError) or isinstance(item.media, IsthmusError):
                         stored.append((outcome, None))
+                        continue
+                    if not (outcome.vectors.understood or not_understood):
+                        stored.append((outcome, "not_stored"))
                         continue
                     try:
                         check_values({"metadata": item.metadata}, fields, item.media.name)
@@ -246,6 +255,51 @@ def embeddings_of(outcomes: Sequence[Outcome], field: str) -> list[Embedding]:
     if errors:
         raise BatchFailed(errors, field)
     return [each for each in outcomes if isinstance(each, Embedding)]
+
+
+def refuse_truncated(
+    inputs: Sequence[MediaInput | IsthmusError], outcomes: Sequence[Outcome]
+) -> list[Outcome]:
+    """Return the outcomes with an `InvalidRequest` in place of each text that was cut."""
+
+    def refusal(name: str, vectors: Vectors) -> IsthmusError | None:
+        if vectors.given is None:
+            return None
+        return InvalidRequest(
+            f"{name} has {vectors.given:,} tokens, of which the encoder reads {vectors.tokens:,}; "
+            "shorten it, or have its end left out: truncate=true"
+        )
+
+    return _refused(inputs, outcomes, refusal)
+
+
+def refuse_not_understood(
+    inputs: Sequence[MediaInput | IsthmusError], outcomes: Sequence[Outcome]
+) -> list[Outcome]:
+    """Return the outcomes with an `InvalidMedia` in place of each text of which no word is known."""
+
+    def refusal(name: str, vectors: Vectors) -> IsthmusError | None:
+        if vectors.understood:
+            return None
+        return InvalidMedia(
+            f"{name} has no word that the text encoder knows: its vector would say nothing about it"
+        )
+
+    return _refused(inputs, outcomes, refusal)
+
+
+def _refused(
+    inputs: Sequence[MediaInput | IsthmusError],
+    outcomes: Sequence[Outcome],
+    refusal: Callable[[str, Vectors], IsthmusError | None],
+) -> list[Outcome]:
+    """Return the outcomes, each embedding that there is a refusal for replaced by that."""
+    return [
+        refusal(given.name, outcome.vectors) or outcome
+        if isinstance(given, MediaInput) and isinstance(outcome, Embedding)
+        else outcome
+        for given, outcome in zip(inputs, outcomes, strict=True)
+    ]
 
 
 def used_in(index: Index) -> Used:

@@ -88,7 +88,7 @@ class _Bar:
         )
         self._task = self._progress.add_task("ingesting", total=None, rate="")
         self._finished_items = 0
-        self._counts = {"stored": 0, "unchanged": 0, "failed": 0}
+        self._counts = {"stored": 0, "unchanged": 0, "failed": 0, "truncated": 0}
         self._faults: list[Fault] = []
         self.total: int | None = None
         """Items of all jobs, where that is known before the first."""
@@ -138,6 +138,8 @@ class _Bar:
         stored, unchanged = self._counts["stored"], self._counts["unchanged"]
         summary = f"{stored} stored, {unchanged} were there already, {failed} failed"
         self._console.print(summary, highlight=False)
+        if truncated := self._counts["truncated"]:
+            self._console.print(f"{truncated} of the texts stored are longer than the encoder reads")
         return 1 if failed else 0
 
 

@@ -19,13 +19,16 @@ class Vectors:
     """The native [d] and unified [D] vector of one item, float32, L2-normalised.
 
     `tokens` is the length of a text in tokens, 0 for other media; `connector` is the version that made
-    `unified`.
+    `unified`. `given` and `understood` are those of the item's `Prepared`: what is known of a text stays with
+    its vector wherever that is kept or shared.
     """
 
     native: Vector
     unified: Vector
     tokens: int
     connector: str
+    given: int | None = None
+    understood: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -280,7 +280,7 @@ class EncoderWorker:
         encoded = [
             Encoded(
                 # Copies: a row must not keep its whole batch in memory.
-                Vectors(native[i].copy(), unified[i].copy(), _tokens(item.prepared), connector),
+                _vectors(native[i].copy(), unified[i].copy(), item.prepared, connector),
                 waited=started - item.entered,
                 took=took,
             )
@@ -331,8 +331,9 @@ def _always(items: list[QueuedItem]) -> Callable[[RunContext], list[QueuedItem]]
     return lambda context: items
 
 
-def _tokens(prepared: Prepared) -> int:
-    return prepared.length if prepared.modality == "text" else 0
+def _vectors(native: Matrix, unified: Matrix, prepared: Prepared, connector: str) -> Vectors:
+    tokens = prepared.length if prepared.modality == "text" else 0
+    return Vectors(native, unified, tokens, connector, prepared.given, prepared.understood)
 
 
 def _is_out_of_memory(error: Exception) -> bool:

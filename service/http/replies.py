@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from connectors.errors import IsthmusError
 from connectors.space import UnifiedSpace
+from service.engine.embedding import Vectors
 from service.http.error_replies import item_body
 from service.index.protocol import StoredPoint
 from service.pipeline import EmbedInput, Outcome
@@ -69,12 +70,29 @@ def item_reply(
         "index": index,
         "id": item.id or outcome.sha256,
         "modality": outcome.modality,
+        **text_limits(outcome.vectors),
     }
     if status is not None:
         reply["status"] = status
     if with_vector:
         reply["vector"] = outcome.vectors.unified.tolist()
     return reply
+
+
+def text_limits(vectors: Vectors) -> dict[str, Any]:
+    """Return the fields of a `TextLimits` that there is something to say in."""
+    limits: dict[str, Any] = {}
+    if vectors.given is not None:
+        limits["truncated"] = {"used": vectors.tokens, "given": vectors.given}
+    if not vectors.understood:
+        limits["understood"] = False
+    return limits
+
+
+def warnings_reply(embedded: Iterable[tuple[str, Vectors]]) -> dict[str, Any]:
+    """Return the field `warnings` of a reply, or none; `embedded` has each vector's place in the request."""
+    warnings = [{"param": param, **limits} for param, each in embedded if (limits := text_limits(each))]
+    return {"warnings": warnings} if warnings else {}
 
 
 def model_reply(space: UnifiedSpace) -> dict[str, str]:

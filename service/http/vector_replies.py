@@ -3,7 +3,7 @@
 The request's `Accept` chooses the form. JSON is the default, and every error is JSON.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from connectors.errors import IsthmusError
+from service.engine.embedding import Embedding, Vectors
 from service.errors import NotAcceptable
 from service.http.replies import item_reply
 from service.pipeline import EmbedInput, Outcome
@@ -23,7 +24,8 @@ BINARY_REPLIES: Mapping[str, Any] = {
     content_type: {"schema": {"type": "string", "format": "binary", "description": description}}
     for content_type, description in {
         BYTES: "The vectors, little-endian float32, row after row. X-Vector-Shape is their n,d; the rows "
-        "of items that failed, listed in X-Failed-Items, are NaN.",
+        "of items that failed, listed in X-Failed-Items, are NaN. X-Truncated-Items and "
+        "X-Not-Understood-Items list texts that were cut, and those of which no word is known.",
         ARROW: "One record batch: index, id, modality, vector (fixed-size list of float32), error, message.",
     }.items()
 }
@@ -72,10 +74,18 @@ def vector_reply(
         "x-vector-shape": f"{len(outcomes)},{dim}",
         "x-vector-dtype": "<f4",
         "x-failed-items": ",".join(map(str, failed)),
+        "x-truncated-items": _places(outcomes, lambda vectors: vectors.given is not None),
+        "x-not-understood-items": _places(outcomes, lambda vectors: not vectors.understood),
         "x-model": f"{model['bundle']}/{model['connector']}",
     }
     content = vectors.tobytes() if wanted == BYTES else _arrow_stream(vectors, model, inputs, outcomes)
     return Response(content, headers=headers, media_type=wanted)
+
+
+def _places(outcomes: Sequence[Outcome], told: Callable[[Vectors], bool]) -> str:
+    """Return the indices of the items whose vectors `told` selects, as a header has them."""
+    embedded = ((i, each) for i, each in enumerate(outcomes) if isinstance(each, Embedding))
+    return ",".join(str(i) for i, each in embedded if told(each.vectors))
 
 
 def _arrow_stream(

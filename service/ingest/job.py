@@ -15,6 +15,7 @@ from itertools import groupby
 from typing import Any, TypeVar
 
 from connectors.errors import IsthmusError
+from service.engine.embedding import Embedding
 from service.errors import IndexUnavailable, MediaStoreUnavailable, Overloaded, Unavailable
 from service.index.protocol import StoredPoint
 from service.ingest.batches import Batch, Batches, Loaded
@@ -23,7 +24,7 @@ from service.ingest.manifest import Position
 from service.ingest.source import IngestSource
 from service.jobs.record import Fault
 from service.jobs.work import Work
-from service.pipeline import EmbedInput, Outcome, Pipeline
+from service.pipeline import EmbedInput, Outcome, Pipeline, refuse_not_understood
 from service.schemas.validation import same_json
 from service.settings import Settings
 from service.timings import Timings
@@ -51,6 +52,7 @@ class Progress:
     unchanged: int = 0
     failed: int = 0
     position: Position = field(default_factory=Position)
+    truncated: int = 0
 
     @property
     def done(self) -> int:
@@ -66,10 +68,11 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Accounted:
-    """The outcome of one batch."""
+    """The outcome of one batch; `truncated` of the items stored are texts that were cut."""
 
     stored: int
     unchanged: int
+    truncated: int
     faults: list[Fault]
 
 
@@ -99,7 +102,12 @@ class IngestJob:
                     await work.report(total=total, checkpoint=asdict(progress))
                 progress = await self._run(work, params, source, progress)
         await asyncio.to_thread(self._inputs.remove, params.input)
-        return {"stored": progress.stored, "unchanged": progress.unchanged, "failed": progress.failed}
+        return {
+            "stored": progress.stored,
+            "unchanged": progress.unchanged,
+            "failed": progress.failed,
+            "truncated": progress.truncated,
+        }
 
     async def discard(self, work: Work) -> None:
         """Remove a cancelled job's input; the points it stored stay."""
@@ -142,6 +150,7 @@ class IngestJob:
                     progress.unchanged + accounted.unchanged,
                     progress.failed + len(accounted.faults),
                     first.after,
+                    progress.truncated + accounted.truncated,
                 )
                 due = time.monotonic() - reported > REPORT_SECONDS
                 if due or work.interrupted or not (under_way or batch):
@@ -157,7 +166,7 @@ class IngestJob:
     async def _ingest(self, work: Work, batch: Batch) -> Accounted:
         """Embed and store a batch; its points are durable on return."""
         faults = list(batch.faults)
-        stored = 0
+        stored = truncated = 0
         by_collection = sorted(batch.items, key=lambda each: each.key[0])
         for collection, group in groupby(by_collection, key=lambda each: each.key[0]):
             items = list(group)
@@ -174,7 +183,10 @@ class IngestJob:
             ]
             faults += failed
             stored += len(fresh) - len(failed)
-        return Accounted(stored, len(batch.items) + len(batch.faults) - stored - len(faults), faults)
+            embedded = [each.vectors for each in outcomes if isinstance(each, Embedding)]
+            truncated += sum(vectors.given is not None for vectors in embedded)
+        unchanged = len(batch.items) + len(batch.faults) - stored - len(faults)
+        return Accounted(stored, unchanged, truncated, faults)
 
     async def _known(self, collection: str, items: list[Loaded]) -> dict[str, StoredPoint]:
         ids = [each.key[1] for each in items]
@@ -203,7 +215,7 @@ class IngestJob:
         for outcome in outcomes:
             if isinstance(outcome, Unavailable):
                 raise outcome
-        return outcomes
+        return refuse_not_understood(media, outcomes)
 
     async def _store(
         self, collection: str, inputs: list[EmbedInput], outcomes: list[Outcome]

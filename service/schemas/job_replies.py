@@ -43,11 +43,15 @@ class IngestJobParams(BaseModel):
 
 
 class IngestJobResult(BaseModel):
-    """The number of items an ingest job stored, found there already, and failed on."""
+    """The number of items an ingest job stored, found there already, and failed on.
+
+    `truncated` of those stored are texts that are longer than the encoder reads.
+    """
 
     stored: int
     unchanged: int
     failed: int
+    truncated: int = 0
 
 
 class RefreshJobParams(BaseModel):

@@ -62,7 +62,27 @@ class ErrorReply(BaseModel):
     error: Error
 
 
-class EmbeddedItem(BaseModel):
+class Truncated(BaseModel):
+    """The tokens of a text that its encoder read (`used`), of all those `given`; the rest was left out."""
+
+    used: int
+    given: int
+
+
+class TextLimits(BaseModel):
+    """What an encoder could not do with a text; both fields are missing where it read and knew it."""
+
+    truncated: Truncated | None = Field(None, description="Missing where nothing was lost")
+    understood: bool | None = Field(None, description="False where the encoder knows no word of it")
+
+
+class QueryWarning(TextLimits):
+    """The limits of an encoder that a text of the request met; `param` names the text."""
+
+    param: str
+
+
+class EmbeddedItem(TextLimits):
     """One item of `POST /embed`: its vector, if asked for, or its error."""
 
     index: int
@@ -121,6 +141,7 @@ class SearchReply(BaseModel):
     """The reply of `POST /search`: hits, best first."""
 
     hits: list[SearchHit]
+    warnings: list[QueryWarning] | None = None
     timing_ms: Timing
 
 
@@ -136,10 +157,11 @@ class ClassifyReply(BaseModel):
     """The reply of `POST /classify`: labels, most probable first."""
 
     labels: list[RankedLabel]
+    warnings: list[QueryWarning] | None = None
     timing_ms: Timing
 
 
-class EmbeddingObject(BaseModel):
+class EmbeddingObject(TextLimits):
     """One vector of `POST /v1/embeddings`: numbers, or their little-endian float32 bytes in base64."""
 
     object: Literal["embedding"]

@@ -90,10 +90,19 @@ class EmbedItem(OneMedia):
     metadata: Metadata | None = Field(None, description="Stored with it, for filters, and returned with it")
 
 
+Truncate = Annotated[
+    bool, Field(description="Cut a text that is longer than the encoder reads; if false, refuse it")
+]
+
+
 class EmbedOptions(Body):
     """The options of `POST /embed`."""
 
     store: bool = Field(True, description="Index the items, and keep their media")
+    store_not_understood: bool = Field(
+        False, description="Store texts of which the encoder knows no word, too"
+    )
+    truncate: Truncate = True
     return_vectors: bool = False
     collection: Collection = DEFAULT_COLLECTION
 
@@ -262,6 +271,7 @@ class EmbeddingsBody(Body):
     model: str = Field(ANY_MODEL, description=f"The bundle's name, or {ANY_MODEL} for whichever it is")
     dimensions: int | None = Field(None, ge=1, description="Keep the first ones, normalised again")
     encoding_format: Literal["float", "base64"] = "float"
+    truncate: Truncate = True
     user: str | None = Field(None, description="OpenAI's; nothing is done with it")
 
 

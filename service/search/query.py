@@ -80,7 +80,8 @@ async def resolve(
             if isinstance(outcome, IsthmusError):
                 parts[i] = outcome
             else:
-                parts[i] = QueryPart(outcome.vectors.unified, source.weight, outcome.modality)
+                vectors = outcome.vectors
+                parts[i] = QueryPart(vectors.unified, source.weight, outcome.modality, vectors)
     errors = [ItemError(i, part) for i, part in enumerate(parts) if isinstance(part, IsthmusError)]
     if errors:
         raise BatchFailed(errors, "query")

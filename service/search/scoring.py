@@ -16,6 +16,7 @@ from pydantic_core import to_json
 
 from connectors.calibration import Calibration
 from connectors.modality import Modality
+from service.engine.embedding import Vectors
 from service.errors import InvalidRequest
 from service.index.protocol import Hit, StoredPoint
 
@@ -28,11 +29,15 @@ _MISSING = object()
 
 @dataclass(frozen=True, slots=True, eq=False)
 class QueryPart:
-    """One part of a query: a unit vector [D], its weight, and its modality where it has one."""
+    """One part of a query: a unit vector [D], its weight, and its modality where it has one.
+
+    `embedded` are the vectors of a part that was embedded for this query.
+    """
 
     vector: Vector
     weight: float
     modality: Modality | None
+    embedded: Vectors | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

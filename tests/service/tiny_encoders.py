@@ -32,6 +32,8 @@ TOWERS: dict[str, tuple[Modality, ...]] = {
     "ulip": ("point_cloud",),
 }
 FEATURES = 192
+CONTEXT = 77
+"""Words of a text, its start and its end, of which the text tower says that it reads so many."""
 FAULTS = {"#fail": 1.0, "#die": 2.0, "#memory": 3.0, "#hold": 4.0}
 ROW_SECONDS = float(os.environ.get("TINY_ROW_SECONDS", "0"))
 GATES = "TINY_GATES"
@@ -92,7 +94,12 @@ class TinyEncoder(TowerEncoder):
     def prepare(self, media: Media, modality: Modality | None = None) -> Prepared:
         tower = self.resolve(modality)
         features, length = _features(media)
-        return Prepared(tower, torch.from_numpy(features)[None], length)
+        rows = torch.from_numpy(features)[None]
+        if not isinstance(media, str):
+            return Prepared(tower, rows, length)
+        understood = any(letter.isascii() and letter.isalnum() for letter in media)
+        given = length if length > CONTEXT else None
+        return Prepared(tower, rows, min(length, CONTEXT), given, understood)
 
     def embed_rows(self, modality: Modality, rows: Tensor) -> Tensor:
         faults = rows[:, -1].tolist()

@@ -15,7 +15,7 @@ from service.errors import InvalidRequest
 from service.http.dependencies import Ready
 from service.http.openapi import example_reply, request_body
 from service.http.parsing import media_input, read_json
-from service.http.replies import JsonReply
+from service.http.replies import JsonReply, warnings_reply
 from service.pipeline import embeddings_of
 from service.schemas.replies import ClassifyReply
 from service.schemas.requests import ClassifyBody
@@ -54,7 +54,8 @@ REPLY = {
 async def classify(request: Request, call: Ready) -> Response:
     """Rank labels by probability, best first, without training on them (zero-shot).
 
-    The probabilities of the labels given sum to one, whether or not any of them fits.
+    The probabilities of the labels given sum to one, whether or not any of them fits. `warnings` names the
+    item and the labels that are longer than their encoder reads, or of which it knows no word.
     """
     body = await read_json(request, ClassifyBody)
     texts = _prompts(body)
@@ -67,8 +68,10 @@ async def classify(request: Request, call: Ready) -> Response:
         left, space = call.seconds_left(), call.pipeline.space
         (part,) = await resolve(call.pipeline, call.timings, space, [query], body.collection, left)
         outcomes = await call.pipeline.embed(call.timings, texts, left, space)
-        labels = [each.vectors.unified for each in embeddings_of(outcomes, "labels")]
-        cosines = np.stack(labels).astype(np.float64) @ part.vector
+        labels = [each.vectors for each in embeddings_of(outcomes, "labels")]
+        embedded = [("item", part.embedded)] if part.embedded else []
+        embedded += [(f"labels[{i}]", each) for i, each in enumerate(labels)]
+        cosines = np.stack([each.unified for each in labels]).astype(np.float64) @ part.vector
         probabilities = softmax(cosines * _scale(space.calibration, part.modality))
         best_first = np.argsort(-cosines, kind="stable")
         return {
@@ -80,6 +83,7 @@ async def classify(request: Request, call: Ready) -> Response:
                 }
                 for i in best_first
             ],
+            **warnings_reply(embedded),
             "timing_ms": call.timings.milliseconds(),
         }
 

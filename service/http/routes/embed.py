@@ -13,7 +13,7 @@ from service.http.openapi import example_reply, request_body
 from service.http.parsing import Form, is_multipart, media_input, parsed, read_form, read_json
 from service.http.replies import item_reply, list_reply, model_reply
 from service.http.vector_replies import BINARY_REPLIES, check_available, vector_reply, wanted_type
-from service.pipeline import EmbedInput, check_inputs, raise_if_all_failed
+from service.pipeline import EmbedInput, check_inputs, raise_if_all_failed, refuse_truncated
 from service.schemas.fields import DEFAULT_COLLECTION, Metadata, PointId, StoredStatus
 from service.schemas.replies import EmbedReply
 from service.schemas.requests import EmbedBody, EmbedOptions
@@ -25,6 +25,8 @@ FORM = {
     "texts": {"type": "array", "items": {"type": "string"}},
     "collection": {"type": "string", "default": DEFAULT_COLLECTION},
     "store": {"type": "boolean", "default": True},
+    "store_not_understood": {"type": "boolean", "default": False},
+    "truncate": {"type": "boolean", "default": True},
     "return_vectors": {"type": "boolean", "default": False},
     "metadata": {
         "type": "string",
@@ -64,6 +66,10 @@ async def embed(request: Request, call: Ready) -> Response:
     its creation, and with the same content its name and its caption too. `status` says if an item was
     `stored` anew, is `unchanged`, or its point `updated`. For large numbers `Accept` the vectors as bytes or
     as an Arrow stream.
+
+    A text longer than its encoder reads is cut, and its item says so in `truncated`; with `truncate=false` it
+    fails instead. A text of which the encoder knows no word has `understood: false`, and is not stored unless
+    `store_not_understood` is true: its vector says nothing about it.
     """
     if is_multipart(request):
         async with read_form(request, call.settings.max_items) as form:
@@ -80,11 +86,16 @@ async def _embed(call: Call, inputs: list[EmbedInput], options: EmbedOptions) ->
 
     async def work() -> Response:
         space = pipeline.space
-        outcomes = await pipeline.embed(timings, [each.media for each in inputs], call.seconds_left(), space)
+        media = [each.media for each in inputs]
+        outcomes = await pipeline.embed(timings, media, call.seconds_left(), space)
+        if not options.truncate:
+            outcomes = refuse_truncated(media, outcomes)
         raise_if_all_failed(outcomes)
         statuses: Sequence[StoredStatus | None] = [None] * len(inputs)
         if options.store:
-            outcomes, statuses = await pipeline.store(timings, options.collection, inputs, outcomes)
+            outcomes, statuses = await pipeline.store(
+                timings, options.collection, inputs, outcomes, options.store_not_understood
+            )
             raise_if_all_failed(outcomes)
         if wanted is not None:
             return vector_reply(wanted, space.dim, model_reply(space), inputs, outcomes)

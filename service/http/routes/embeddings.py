@@ -15,8 +15,8 @@ from service.errors import InvalidRequest, ModelNotFound
 from service.http.dependencies import Loaded, Ready
 from service.http.openapi import example_reply, request_body
 from service.http.parsing import media_input, parsed, read_json
-from service.http.replies import JsonReply, list_reply
-from service.pipeline import check_count, embeddings_of
+from service.http.replies import JsonReply, list_reply, text_limits
+from service.pipeline import check_count, embeddings_of, refuse_truncated
 from service.schemas.replies import EmbeddingsReply, ModelsReply
 from service.schemas.requests import ANY_MODEL, EmbeddingsBody
 
@@ -53,7 +53,8 @@ MODELS = {
 async def embeddings(request: Request, call: Ready) -> Response:
     """Return unified vectors of texts and typed media objects. Nothing is stored; one bad item fails all.
 
-    `dimensions` keeps that many from the start and normalises again. `usage` counts the tokens of texts.
+    `dimensions` keeps that many from the start and normalises again. `usage` counts the tokens of texts. With
+    `truncate=false` a text longer than its encoder reads is refused; else its object says so in `truncated`.
     `model` is the bundle's name as `GET /v1/models` has it, or `isthmus` for whichever it is.
     """
     body = await read_json(request, EmbeddingsBody)
@@ -71,6 +72,8 @@ async def embeddings(request: Request, call: Ready) -> Response:
 
     async def work() -> Response:
         outcomes = await call.pipeline.embed(call.timings, inputs, call.seconds_left(), space)
+        if not body.truncate:
+            outcomes = refuse_truncated(inputs, outcomes)
         embedded = embeddings_of(outcomes, "input")
         tokens = sum(each.vectors.tokens for each in embedded)
         as_base64 = body.encoding_format == "base64"
@@ -79,6 +82,7 @@ async def embeddings(request: Request, call: Ready) -> Response:
                 "object": "embedding",
                 "index": i,
                 "embedding": _encoded(truncate(each.vectors.unified, dimensions), as_base64),
+                **text_limits(each.vectors),
             }
             for i, each in enumerate(embedded)
         )

@@ -14,7 +14,7 @@ from service.errors import InvalidRequest
 from service.http.dependencies import Call, Ready
 from service.http.openapi import example_reply, request_body
 from service.http.parsing import Form, is_multipart, media_input, parsed, read_form, read_json
-from service.http.replies import JsonReply, point_reply
+from service.http.replies import JsonReply, point_reply, warnings_reply
 from service.index.field_paths import check_field
 from service.schemas.replies import SearchReply
 from service.schemas.requests import FormSearchParams, QueryItem, SearchBody, SearchParams
@@ -83,7 +83,8 @@ async def search_points(request: Request, call: Ready) -> Response:
 
     `score` (0 to 1) is calibrated for each pair of modalities, so that hits of all of them are ranked
     together; `cosine` is raw. `explain` adds each query part's contribution: the `share`s of a hit add up to
-    its cosine.
+    its cosine. `warnings` names the texts of a query that are longer than their encoder reads, or of which it
+    knows no word.
     """
     if is_multipart(request):
         async with read_form(request, MAX_PARTS) as form:
@@ -115,7 +116,8 @@ async def _search(call: Call, query: Sequence[QuerySource], params: SearchParams
             if params.explain and ranked.hit.point.unified is not None:
                 reply["explain"] = [asdict(share) for share in explain(parts, ranked.hit.point.unified)]
             hits.append(reply)
-        return {"hits": hits, "timing_ms": timings.milliseconds()}
+        embedded = [(f"query[{i}]", part.embedded) for i, part in enumerate(parts) if part.embedded]
+        return {"hits": hits, **warnings_reply(embedded), "timing_ms": timings.milliseconds()}
 
     return JsonReply(await call.within_deadline(pipeline.in_one_space(work)))
 

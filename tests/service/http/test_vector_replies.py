@@ -46,6 +46,13 @@ def test_in_bytes_a_failed_item_is_nan_and_named(api: httpx.Client) -> None:
     assert np.isnan(matrix(reply)).all(axis=1).tolist() == [False, True, False]
 
 
+@pytest.mark.parametrize("accepted", ["application/octet-stream", ARROW])
+def test_limits_of_the_encoder_are_told_in_headers(api: httpx.Client, accepted: str) -> None:
+    items = [TEXTS[0], {"text": "word " * 100}, BROKEN, {"text": "🐕"}]
+    headers = ask(api, items, accepted).headers
+    assert (headers["x-truncated-items"], headers["x-not-understood-items"]) == ("1", "3")
+
+
 def test_arrow_holds_ids_vectors_and_errors(api: httpx.Client) -> None:
     items = [{**TEXTS[0], "id": "first"}, BROKEN, TEXTS[1]]
     reply = ask(api, items, ARROW)

@@ -85,7 +85,7 @@ def test_a_full_queue_delays_a_job_and_an_item_fails_alone(
         return record
 
     record = run(settings, ingest)
-    assert record.result == {"stored": ITEMS - 2, "unchanged": 0, "failed": 2}
+    assert record.result == {"stored": ITEMS - 2, "unchanged": 0, "failed": 2, "truncated": 0}
     assert [fault.item for fault in record.faults] == ["040.txt", "041.txt"]
 
 

@@ -35,7 +35,7 @@ def test_points_ingested_while_connectors_switch_are_in_one_space(
     switch = server.client.post(f"/connectors/{version}/activate").json()
     assert ended(server, switch["id"])["state"] == "done"
     job = ended(server, job["id"])
-    assert job["result"] == {"stored": CLOUDS, "unchanged": 0, "failed": 0}, job
+    assert job["result"] == {"stored": CLOUDS, "unchanged": 0, "failed": 0, "truncated": 0}, job
 
     def vectors() -> dict[str, list[float]]:
         reply = server.client.get("/points", params={"limit": 1000, "with_vectors": True}).json()

@@ -36,6 +36,15 @@ def test_a_template_is_put_around_the_label(api: httpx.Client) -> None:
     assert classify(api, {"text": "a photo of rain"}, template="a photo of {}")[0]["label"] == "rain"
 
 
+def test_limits_of_the_encoder_are_told(api: httpx.Client) -> None:
+    body = {"item": {"text": "word " * 100}, "labels": ["rain", "🐕", "a dog"]}
+    assert api.post("/classify", json=body).json()["warnings"] == [
+        {"param": "item", "truncated": {"used": 77, "given": 102}},
+        {"param": "labels[1]", "understood": False},
+    ]
+    assert "warnings" not in api.post("/classify", json={"item": {"text": "a"}, "labels": ["a"]}).json()
+
+
 @pytest.mark.parametrize(
     ("body", "param"),
     [

@@ -7,6 +7,7 @@ import httpx
 import numpy as np
 import pytest
 from media_files import cloud, jpeg, png, wav
+from tiny_encoders import CONTEXT
 from vector_tolerance import assert_same_vectors
 
 FILES = {"image": png("blue"), "audio": wav(), "point_cloud": cloud()}
@@ -110,6 +111,61 @@ def test_an_item_the_encoder_fails_on_fails_alone(api: httpx.Client) -> None:
 def test_a_batch_that_does_not_fit_in_memory_is_halved(api: httpx.Client) -> None:
     items = embed(api, [{"text": f"#memory {i}"} for i in range(8)], store=False)
     assert not any("error" in item for item in items)
+
+
+LONG = "word " * (CONTEXT - 1)
+"""A text of one token more than the encoder reads."""
+STRANGE = "日本 🐕"
+
+
+def test_a_text_past_the_context_is_told_once_again_and_at_the_same_time(api: httpx.Client) -> None:
+    wanted = {"used": CONTEXT, "given": CONTEXT + 1}
+    together = embed(api, [{"text": LONG}, {"text": LONG}, {"text": LONG[5:]}], store=False)
+    (again,) = embed(api, [{"text": LONG}], store=False)
+    assert [item.get("truncated") for item in (*together, again)] == [wanted, wanted, None, wanted]
+    assert all("understood" not in item for item in (*together, again))
+
+
+@pytest.mark.parametrize("as_form", [True, False])
+def test_a_text_past_the_context_is_refused_if_so_asked(api: httpx.Client, as_form: bool) -> None:
+    collection = f"uncut-{as_form}"
+    if as_form:
+        form = {"texts": ["fine", LONG], "truncate": "false", "collection": collection}
+        reply = api.post("/embed", data=form, files={"files": ("x.png", FILES["image"])})
+    else:
+        items = [{"image": base64_of(FILES["image"])}, {"text": "fine"}, {"text": LONG}]
+        reply = api.post("/embed", json={"items": items, "truncate": False, "collection": collection})
+    _, fine, cut = reply.json()["items"]
+    assert "error" not in fine
+    assert (cut["error"]["code"], cut["error"]["param"]) == ("invalid_request", "items[2]")
+    said = cut["error"]["message"]
+    assert ("texts[1]" if as_form else "items[2]") in said and "78 tokens" in said and "reads 77" in said
+    assert api.get("/points", params={"collection": collection}).json()["count"] == 2
+
+
+def test_a_request_of_texts_past_the_context_alone_is_refused(api: httpx.Client) -> None:
+    reply = api.post("/embed", json={"items": [{"text": LONG}], "truncate": False})
+    assert (reply.status_code, reply.json()["error"]["code"]) == (422, "invalid_request")
+
+
+def test_a_text_of_which_no_word_is_known_is_told_and_not_stored(api: httpx.Client) -> None:
+    strange, known = embed(api, [{"text": STRANGE}, {"text": "known"}], collection="strange")
+    assert (strange["understood"], strange["status"]) == (False, "not_stored")
+    assert "understood" not in known and known.get("status") != "not_stored"
+    points = api.get("/points", params={"collection": "strange"}).json()["points"]
+    assert [point["text"] for point in points] == ["known"]
+    (unstored,) = embed(api, [{"text": STRANGE}], store=False)
+    assert unstored["understood"] is False and "status" not in unstored
+    (asked,) = embed(api, [{"text": STRANGE}], collection="strange", store_not_understood=True)
+    assert asked["understood"] is False and asked.get("status") != "not_stored"
+    assert api.get("/points", params={"collection": "strange"}).json()["count"] == 2
+
+
+def test_nothing_is_made_for_texts_of_which_no_word_is_known(api: httpx.Client) -> None:
+    (item,) = embed(api, [{"text": "?!"}], collection="strangers")
+    assert item["status"] == "not_stored"
+    names = [each["name"] for each in api.get("/collections").json()["collections"]]
+    assert "strangers" not in names
 
 
 def test_the_reply_says_where_its_time_went(api: httpx.Client) -> None:

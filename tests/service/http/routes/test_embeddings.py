@@ -69,5 +69,22 @@ def test_mistakes_are_the_clients_own_exceptions(
     assert raised.value.type == "invalid_request_error"
 
 
+def test_limits_of_the_encoder_are_told(api: httpx.Client) -> None:
+    body = {"model": "tiny", "input": ["a dog", "word " * 100, "🐕"]}
+    short, long, strange = api.post("/v1/embeddings", json=body).json()["data"]
+    assert set(short) == {"object", "index", "embedding"}
+    assert long["truncated"] == {"used": 77, "given": 102}
+    assert strange["understood"] is False
+
+
+def test_a_text_past_the_context_is_refused_if_so_asked(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.UnprocessableEntityError) as raised:
+        texts = ["a dog", "word " * 100]
+        client.embeddings.create(model="tiny", input=texts, extra_body={"truncate": False})
+    assert raised.value.code == "invalid_request"
+    assert raised.value.param == "input[1]"
+    assert "input[1] has 102 tokens" in raised.value.message and "reads 77" in raised.value.message
+
+
 def test_the_bundle_is_listed_as_a_model(client: openai.OpenAI) -> None:
     assert [model.id for model in client.models.list()] == ["tiny"]

@@ -115,7 +115,7 @@ def test_a_folder_goes_in_and_its_bad_files_are_named(server: ServerProcess) -> 
     job = wait(server.client, reply, ended)
     assert job["kind"] == "ingest"
     assert job["progress"]["done"] == job["progress"]["total"] == 8
-    assert job["result"] == {"stored": 4, "unchanged": 1, "failed": 3}
+    assert job["result"] == {"stored": 4, "unchanged": 1, "failed": 3, "truncated": 0}
     reasons = {error["item"]: error["message"] for error in job["errors"]}
     assert set(reasons) == {"broken.png", "inner.zip", "secret.txt"}
     assert "leads out" in reasons["secret.txt"]
@@ -135,6 +135,17 @@ def test_a_folder_goes_in_and_its_bad_files_are_named(server: ServerProcess) -> 
     assert server.client.post("/search", json=query).json()["hits"][0]["name"] == "note.txt"
 
 
+def test_texts_that_the_encoder_does_not_read_or_know_are_told(server: ServerProcess) -> None:
+    lines = [{"text": "short"}, {"text": "word " * 100}, {"text": "日本", "name": "strange"}]
+    upload = {"manifest": ("m.jsonl", "\n".join(map(json.dumps, lines)).encode())}
+    reply = server.client.post("/jobs/ingest", data={"collection": "limits"}, files=upload)
+    job = wait(server.client, reply, ended)
+    assert job["result"] == {"stored": 2, "unchanged": 0, "failed": 1, "truncated": 1}
+    (fault,) = job["errors"]
+    assert (fault["item"], fault["code"]) == ("strange", "invalid_media")
+    assert "no word that the text encoder knows" in fault["message"]
+
+
 def test_what_is_there_already_is_not_embedded_again(server: ServerProcess, gate: Gate) -> None:
     api = server.client
     body = {"folder": "texts", "collection": "again"}
@@ -142,7 +153,7 @@ def test_what_is_there_already_is_not_embedded_again(server: ServerProcess, gate
     before = points(api, "again")
     with gate.closed():
         job = wait(api, api.post("/jobs/ingest", json=body), ended)
-    assert job["result"] == {"stored": 0, "unchanged": 150, "failed": 0}
+    assert job["result"] == {"stored": 0, "unchanged": 150, "failed": 0, "truncated": 0}
     assert points(api, "again") == before
     other = wait(api, api.post("/jobs/ingest", json={**body, "metadata": {"new": 1}}), ended)
     assert other["result"]["stored"] == 150
@@ -165,7 +176,7 @@ def test_an_archive_goes_in(kind: str, server: ServerProcess) -> None:
     form = {"collection": f"from-{kind}", "metadata": '{"album": "a"}'}
     job = wait(api, api.post("/jobs/ingest", files={"archive": (f"my.{kind}", data)}, data=form), ended)
     assert job["params"]["name"] == f"my.{kind}"
-    assert job["result"] == {"stored": 2, "unchanged": 0, "failed": 3}
+    assert job["result"] == {"stored": 2, "unchanged": 0, "failed": 3, "truncated": 0}
     assert {error["item"] for error in job["errors"]} == {"../out.txt", "bad.png", "c.zip"}
     found = points(api, f"from-{kind}")
     assert set(found) == {"a/photo.jpg", "b.wav"}
@@ -189,7 +200,7 @@ def test_a_manifest_says_ids_metadata_and_collections(server: ServerProcess, roo
     form = {"collection": "listed", "metadata": '{"n": 0, "m": 0}'}
     upload = {"manifest": ("m.jsonl", manifest)}
     job = wait(api, api.post("/jobs/ingest", files=upload, data=form), ended)
-    assert job["result"] == {"stored": 4, "unchanged": 0, "failed": 4}
+    assert job["result"] == {"stored": 4, "unchanged": 0, "failed": 4, "truncated": 0}
     assert [error["item"] for error in job["errors"]] == [
         "../outside.jpg",
         "mixed/nothing.jpg",

@@ -58,6 +58,17 @@ def test_a_file_in_a_form_finds_the_same(api: httpx.Client) -> None:
     assert hits[0]["id"] == "audio"
 
 
+def test_limits_of_the_encoder_are_told(api: httpx.Client) -> None:
+    query = [{"id": "t0"}, {"text": "a dog"}, {"text": "word " * 100}, {"text": "🐕", "weight": 0.1}]
+    reply = api.post("/search", json={"query": query, "collection": COLLECTION})
+    assert reply.json()["warnings"] == [
+        {"param": "query[2]", "truncated": {"used": 77, "given": 102}},
+        {"param": "query[3]", "understood": False},
+    ]
+    plain = api.post("/search", json={"query": query[:2], "collection": COLLECTION})
+    assert "warnings" not in plain.json()
+
+
 def test_a_stored_point_and_a_vector_are_queries_too(api: httpx.Client) -> None:
     by_id = search(api, [{"id": "t2"}], with_vectors=True)
     assert by_id[0]["id"] == "t2"
