@@ -10,7 +10,8 @@ from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from connectors.errors import MediaError, UnsupportedMedia
 from connectors.media import image_tiff, image_webp
-from connectors.media.image_kinds import FORMAT_NAMES, RAW
+from connectors.media.formats import TITLES
+from connectors.media.image_kinds import RAW
 from connectors.media.image_metadata import exif_orientation, without_metadata
 from connectors.media.image_variants import unread_variant
 from connectors.media.source import Source
@@ -140,7 +141,7 @@ def _refusal(source: Source, mime: str, error: Exception) -> MediaError:
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
         # Pillow's own ceiling; a warning only becomes an exception where filters say so.
         return source.too_large("too many pixels", f"{source.limits.max_pixels:,} in all")
-    name = FORMAT_NAMES.get(mime, mime)
+    name = TITLES.get(mime, mime)
     if "Security limit exceeded" in str(error):  # libheif's
         return source.invalid(f"is a damaged {name} picture: its parts are larger than it says")
     kind = unread_variant(source.data, mime)

@@ -15,22 +15,6 @@ READ_MIMES = {
 }  # fmt: skip
 """Content types of what is read, under the names that are in use."""
 
-FORMAT_NAMES = {
-    "image/jpeg": "JPEG",
-    "image/png": "PNG",
-    "image/webp": "WebP",
-    "image/gif": "GIF",
-    "image/bmp": "BMP",
-    "image/tiff": "TIFF",
-    "image/avif": "AVIF",
-    "image/heic": "HEIC",
-    "image/heif": "HEIF",
-    "image/jp2": "JPEG 2000",
-    "image/x-portable-anymap": "PNM",
-    "image/x-canon-cr3": "Canon raw",
-}
-"""What messages call the types that `sniff` gives."""
-
 _GAP = rb"(?:\s|#[^\r\n]*[\r\n])+"
 NETPBM = rb"P(?:1%b[01]|[2356]%b\d+\s|4%b(?![A-Za-z]+[ .,:;]))" % (
     _GAP + rb"\d+" + _GAP + rb"\d+" + _GAP,
@@ -134,17 +118,20 @@ def boxed_picture(data: bytes) -> str | None:
     return "image/heif"
 
 
-def unread_picture(data: bytes, suffix: str, mime: str, named_text: bool) -> str | None:
+def unread_picture(data: bytes, suffix: str, named_text: bool) -> str | None:
     """Return the name of a kind of picture that is not read, None if this is none.
 
-    `suffix` and `mime` are what the item is called and sent as; `named_text` says that these make
-    it a text, so that bytes which could be either are one.
+    `suffix` is the end of the item's name; `named_text` says that the name or the sender makes it a
+    text, so that bytes which could be either are one.
     """
     for pattern, kind in UNREAD_SIGNATURES if named_text else UNREAD_SIGNATURES + UNREAD_TEXTS:
         if pattern.match(data[:4096]):
             return kind
-    if suffix in UNREAD_NAMES:
-        return UNREAD_NAMES[suffix]
+    return UNREAD_NAMES.get(suffix)
+
+
+def unread_picture_type(mime: str) -> str | None:
+    """Return what a content type calls a picture of a kind that is not read, None if it is another's."""
     if mime.startswith("image/") and mime not in READ_MIMES:
         return f"a picture of type {mime[:60]}"
     return None

@@ -68,12 +68,12 @@ READ_IN_ONE_GO = frozenset({"application/x-npy", "application/x-npz", "applicati
 
 def is_read_in_python(data: bytes, name: str | None = None) -> bool:
     """Whether reading a file of points may keep the interpreter for long, as by the row of a text."""
-    return sniff(data, name).mime not in READ_IN_ONE_GO
+    return sniff(data, name, modality="point_cloud").mime not in READ_IN_ONE_GO
 
 
 def _format(source: Source) -> str:
     """The MIME type; what looks like plain text is obj or rows of numbers, told by its lines."""
-    if sniff(source.data, source.name).modality != "text":
+    if sniff(source.data, source.name, modality="point_cloud").modality != "text":
         return expect(source, "point_cloud")
     is_obj = re.search(rb"(?:^|[\r\n])v[ \t]+[-+.\d]", source.data[: 1 << 16])
     return "model/obj" if is_obj else "text/x-xyz"

@@ -2,7 +2,8 @@
 
 Holds `MediaType`, and `sniff`, which looks at the bytes first, then at the file name, then at the
 content type: the bytes cannot lie about their own format, and the other two are often missing.
-Formats without a signature (obj, xyz, csv, plain text) are told apart by name.
+Formats without a signature (obj, xyz, csv, plain text) are told apart by name. A file is a text if it is
+named so, if it is sent as one, or if neither a name's suffix nor a content type says what else it is.
 """
 
 import re
@@ -12,11 +13,13 @@ from pathlib import PurePosixPath
 
 from connectors.errors import UnsupportedMedia
 from connectors.media.archive import archive_kind
-from connectors.media.image_kinds import NETPBM, boxed_picture, unread_picture
+from connectors.media.formats import FORMATS, MIMES, supported
+from connectors.media.image_kinds import NETPBM, boxed_picture, unread_picture, unread_picture_type
 from connectors.media.source import Source
 from connectors.media.tags import sound_start
+from connectors.media.unread_others import UNREAD_OTHERS
 from connectors.media.unread_shapes import unread_shape
-from connectors.media.unread_sounds import UNREAD_SOUND_EXTENSIONS, unread_sound
+from connectors.media.unread_sounds import UNREAD_SOUND_NAMES, unread_sound
 from connectors.modality import Modality
 
 
@@ -27,12 +30,6 @@ class MediaType:
     modality: Modality
     mime: str
 
-
-SUPPORTED = (
-    "images (JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, HEIC, JPEG 2000, PNM), sound (wav, flac, ogg, opus, "
-    "mp3, aiff, m4a, aac, mp4, mov, webm, wma, amr, au, caf, w64, ac3, wv, tta, dsf), point clouds (npy, "
-    "npz, ply, pcd, xyz, csv, las, laz), meshes (off, obj, stl, glb, gltf, 3mf, dae) and UTF-8 text"
-)
 
 TEXT = MediaType("text", "text/plain")
 OBJ = MediaType("point_cloud", "model/obj")
@@ -93,15 +90,13 @@ HEAD = 4096
 CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 """What no text has, whatever its encoding. Names in obj, xyz and csv may be in any: they are passed over."""
 
-EXTENSIONS = {
-    **dict.fromkeys((".txt", ".md", ".text"), TEXT),
-    **dict.fromkeys((".xyz", ".pts", ".asc", ".csv"), XYZ),
-    ".obj": OBJ,
-    ".stl": STL,
-    ".gltf": GLTF,
-    ".dae": DAE,
+BY_NAME = {
+    suffix: MediaType(each.modality, each.mime)
+    for each in FORMATS
+    if each.mime in (kind.mime for kind in (TEXT, XYZ, OBJ, STL, GLTF, DAE))
+    for suffix in each.suffixes
 }
-"""Formats a name decides, because their bytes have no signature."""
+"""Formats a name decides, because their bytes may have no signature."""
 
 CONTENT_TYPES = {
     "model/obj": OBJ,
@@ -113,25 +108,25 @@ CONTENT_TYPES = {
     "text/csv": XYZ,
 }
 
-SIGNED_EXTENSIONS = {
-    ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif",
-    ".jfif", ".btf", ".heic", ".heif", ".hif", ".jp2", ".j2k", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm",
-    ".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".m4a", ".m4b",
-    ".aac", ".mp4", ".m4v", ".mov", ".webm", ".mka", ".mkv",
-    ".aifc", ".rf64", ".bw64", ".w64", ".caf", ".au", ".snd", ".wma", ".asf", ".amr", ".awb", ".3gp",
-    ".3g2", ".ac3", ".eac3", ".wv", ".tta", ".dsf", ".spx", ".ogv", ".mp2", ".qt",
-    ".npy", ".npz", ".ply", ".pcd", ".las", ".laz", ".off", ".glb", ".3mf",
-}  # fmt: skip
-"""Names that promise a signature: without one in the bytes, the file is not what it says."""
+TEXT_TYPES = frozenset({"text/plain", "text/markdown", "text/x-markdown", "text/x-rst", "text/asciidoc"})
+"""Content types of texts: what is sent as one is a text under any name but that of a format read here."""
 
-TEXT_EXTENSIONS = {suffix for suffix, kind in EXTENSIONS.items() if kind == TEXT}
+NEUTRAL_TYPES = frozenset({"", "application/octet-stream"})
+"""Content types that say nothing; clients send the second where they know no better."""
 
-UNSERVED_EXTENSIONS = {".pdf", ".zip"}
+SUFFIX = re.compile(r"\.(?=.*[a-z])[a-z0-9_+-]{1,12}")
+"""What follows a dot is a suffix where it is short, without a blank, and more than a number."""
 
 
-def sniff(data: bytes, name: str | None = None, content_type: str | None = None) -> MediaType:
+def sniff(
+    data: bytes,
+    name: str | None = None,
+    content_type: str | None = None,
+    modality: Modality | None = None,
+) -> MediaType:
     """Tell the media type of `data`; `name` is a file name, `content_type` a MIME type.
 
+    `modality` is that which was asked for, if one was: then a name that says nothing is no obstacle.
     Raises `InvalidMedia` if `data` is empty or is not what its name or content type claims, and
     `UnsupportedMedia`, listing what is supported, if no decoder here reads it.
     """
@@ -141,20 +136,14 @@ def sniff(data: bytes, name: str | None = None, content_type: str | None = None)
     found = _signed(data)
     if found is not None:
         return found
-    if (sound := unread_sound(data)) is not None:
-        raise _unsupported(source, f"is {sound}")
-    suffix = PurePosixPath((name or "").lower()).suffix
+    suffix = suffix_of(name)
     mime = (content_type or "").split(";")[0].strip().lower()
-    picture = unread_picture(data, suffix, mime, suffix in EXTENSIONS or mime == "text/plain")
-    if picture is not None:
-        raise _unsupported(source, f"is {picture}")
-    if suffix not in TEXT_EXTENSIONS and (shape := unread_shape(data[:HEAD], suffix)) is not None:
-        raise _unsupported(source, f"is {shape}")
-    if suffix in UNSERVED_EXTENSIONS | UNREAD_SOUND_EXTENSIONS:
-        raise _unsupported(source, f"is a {suffix} file")
-    if suffix in SIGNED_EXTENSIONS:
+    sent_as_text = mime in TEXT_TYPES or modality == "text"
+    if (unread := _unread(data, suffix, mime, sent_as_text)) is not None:
+        raise _unsupported(source, f"is {unread}")
+    claimed = BY_NAME.get(suffix) or CONTENT_TYPES.get(mime)
+    if claimed is None and suffix in MIMES:
         raise source.invalid(f"is named {suffix} but holds {_looks(data)}")
-    claimed = EXTENSIONS.get(suffix) or CONTENT_TYPES.get(mime)
     if claimed is None and mime.split("/")[0] in ("image", "audio", "video", "model"):
         raise source.invalid(f"is sent as {mime} but holds {_looks(data)}")
     if claimed == STL:  # binary or text: its reader tells
@@ -165,7 +154,18 @@ def sniff(data: bytes, name: str | None = None, content_type: str | None = None)
         if _is_binary_stl(data):
             return STL
         raise _unsupported(source, "is of an unknown type")
+    if claimed is None and not sent_as_text and modality is None:
+        if suffix:
+            raise _unsupported(source, f"is named {suffix}")
+        if mime not in NEUTRAL_TYPES:
+            raise _unsupported(source, f"is sent as {mime[:60]}")
     return claimed or TEXT
+
+
+def suffix_of(name: str | None) -> str:
+    """Return the suffix of a file's name, in small letters, or nothing: "Mr. Smith" and "v1.2" have none."""
+    suffix = PurePosixPath((name or "").lower()).suffix
+    return suffix if SUFFIX.fullmatch(suffix) else ""
 
 
 def expect(source: Source, modality: Modality) -> str:
@@ -173,7 +173,7 @@ def expect(source: Source, modality: Modality) -> str:
 
     Raises what `sniff` raises, and `InvalidMedia` if the item is of another modality.
     """
-    found = sniff(source.data, source.name)
+    found = sniff(source.data, source.name, modality=modality)
     if found.modality != modality:
         article = "an" if modality in ("image", "audio") else "a"
         wanted = {"audio": "audio file", "point_cloud": "point cloud"}.get(modality, modality)
@@ -221,5 +221,25 @@ def _looks(data: bytes) -> str:
     return "text" if is_text(data) else "something else"
 
 
+def _unread(data: bytes, suffix: str, mime: str, sent_as_text: bool) -> str | None:
+    """Return what a file is, if it is of a kind that is known and not read; None if it is none of these.
+
+    Bytes that may be a text's are one where the name or the sender says so.
+    """
+    if sent_as_text:
+        return unread_sound(data) or unread_picture(data, "", named_text=True)
+    found = unread_sound(data) or unread_picture(data, suffix, suffix in BY_NAME)
+    if found is None:
+        if BY_NAME.get(suffix) != TEXT:
+            found = unread_shape(data[:HEAD], suffix)
+        found = found or UNREAD_SOUND_NAMES.get(suffix) or UNREAD_OTHERS.get(suffix)
+        found = found or unread_picture_type(mime)
+    return found
+
+
 def _unsupported(source: Source, what: str) -> UnsupportedMedia:
-    return UnsupportedMedia(f"{source.label} {what}, which is not supported. Supported: {SUPPORTED}")
+    texts = ", ".join(suffix[1:] for suffix, kind in BY_NAME.items() if kind == TEXT)
+    return UnsupportedMedia(
+        f"{source.label} {what}, which is not supported. "
+        f"Supported: {supported()} ({texts}, or sent as text/plain)"
+    )

@@ -21,11 +21,23 @@ SIGNATURES = (
 )
 PATTERNS = tuple((re.compile(pattern, re.DOTALL), name) for pattern, name in SIGNATURES)
 
-UNREAD_SOUND_EXTENSIONS = {
-    ".mid", ".midi", ".kar", ".rmi", ".ape", ".mpc", ".tak", ".shn", ".dff", ".voc", ".dts", ".ra",
-    ".rm", ".mod", ".xm", ".s3m", ".avi", ".flv", ".mpg", ".mpeg", ".m2ts",
-}  # fmt: skip
-"""Names of sounds and videos that are not read, whether or not their bytes tell."""
+UNREAD_SOUND_NAMES = {
+    **dict.fromkeys((".mid", ".midi", ".kar", ".rmi"), "a MIDI file (notes, not sound)"),
+    ".ape": "a Monkey's Audio (ape) file",
+    ".mpc": "a Musepack (mpc) file",
+    ".tak": "a TAK file",
+    ".shn": "a Shorten (shn) file",
+    ".dff": "a DSDIFF (dff) file",
+    ".voc": "a Creative Voice (voc) file",
+    ".dts": "a DTS file",
+    **dict.fromkeys((".ra", ".rm"), "a RealMedia file"),
+    **dict.fromkeys((".mod", ".xm", ".s3m", ".it"), "a tracker module (notes and samples)"),
+    ".avi": "an AVI video",
+    ".flv": "a Flash video",
+    **dict.fromkeys((".mpg", ".mpeg", ".m2ts"), "an MPEG stream"),
+    **dict.fromkeys((".m3u", ".m3u8", ".pls", ".cue"), "a playlist"),
+}
+"""Sounds, and videos with sound, that are not read, by the names of their files."""
 
 
 def unread_sound(data: bytes) -> str | None:

@@ -159,7 +159,7 @@ class Preprocessor:
         Source(data, item.name, self._limits).check_bytes()
         mime, modality = TEXT_MIME, item.modality
         if not item.is_text:
-            kind = sniff(data, item.name, item.content_type)
+            kind = sniff(data, item.name, item.content_type, item.modality)
             mime, modality = kind.mime, item.modality or kind.modality
         key = self.key(modality or "text", item)
         vectors = self._cache.get_in(self._space(), key)

@@ -98,6 +98,69 @@ def test_unknown_types_are_unsupported_and_the_message_lists_what_is(data, name)
         sniff(data, name)
 
 
+@pytest.mark.parametrize("name", ["a.txt", "NOTES.TEXT", "a.md", "a.markdown", "a.rst", "a.adoc"])
+def test_a_file_is_text_if_it_is_named_so(name):
+    assert sniff(b"a dog barks", name, "application/octet-stream") == MediaType("text", "text/plain")
+
+
+OTHERS = {
+    "scene.mtl": (b"newmtl red\nKd 1 0 0\n", "a list of an obj's materials"),
+    "a.fbx": (b"; FBX 7.3.0 project file\n", "an Autodesk FBX scene"),
+    "a.usda": (b"#usda 1.0\n", "a Universal Scene Description (USD)"),
+    "a.amf": (b"<?xml version='1.0'?><amf/>", "an Additive Manufacturing File (AMF)"),
+    "a.x3d": (b"<X3D/>", "an X3D scene"),
+    "a.vtk": (b"# vtk DataFile Version 3.0\n", "a VTK data set"),
+    "a.step": (b"ISO-10303-21;\n", "a STEP model"),
+    "a.dxf": (b"0\nSECTION\n", "an AutoCAD drawing"),
+    "a.eps": (b"%!PS-Adobe-3.0 EPSF-3.0\n", "an EPS drawing"),
+    "a.xpm": (b"/* XPM */\n", "an XPM picture"),
+    "a.json": (b"{}", "JSON data"),
+    "desktop.ini": (b"[.ShellClassInfo]\n", "a settings file"),
+    "a.srt": (b"1\n00:00:01,000 --> 00:00:02,000\nhello\n", "a file of subtitles"),
+    "a.svg": (b"<svg/>", "an SVG drawing"),
+    "a.html": (b"<p>hello</p>", "an HTML page"),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("content_type", [None, "application/octet-stream", "image/x-other", "model/other"])
+def test_a_file_named_as_another_format_is_not_text(name, content_type):
+    data, called = OTHERS[name]
+    with pytest.raises(UnsupportedMedia) as error:
+        sniff(data, name, content_type)
+    said = f"{name} is {called}, which is not supported. Supported:"
+    assert error.value.message.startswith(said)
+
+
+@pytest.mark.parametrize("name", [*OTHERS, "a.unheard"])
+@pytest.mark.parametrize("content_type", ["text/plain", "text/markdown; charset=utf-8"])
+def test_what_is_sent_as_text_is_text(name, content_type):
+    assert sniff(b"a dog barks", name, content_type) == MediaType("text", "text/plain")
+    assert sniff(b"a dog barks", name, modality="text") == MediaType("text", "text/plain")
+
+
+def test_a_name_never_heard_of_is_no_text():
+    with pytest.raises(UnsupportedMedia, match=r"a\.unheard is named \.unheard, which is not supported"):
+        sniff(b"a dog barks", "a.unheard")
+
+
+@pytest.mark.parametrize("name", [None, "README", "Makefile", ".hidden", "Mr. Smith", "report 1.2", "a."])
+@pytest.mark.parametrize("content_type", [None, "application/octet-stream"])
+def test_what_neither_name_nor_content_type_tells_is_text(name, content_type):
+    assert sniff(b"a dog barks", name, content_type) == MediaType("text", "text/plain")
+
+
+def test_a_content_type_of_another_kind_is_no_text():
+    with pytest.raises(UnsupportedMedia, match=r"README is sent as application/json, which is not supported"):
+        sniff(b"{}", "README", "application/json")
+
+
+def test_a_modality_that_is_asked_for_makes_up_for_a_name_that_says_nothing():
+    assert sniff(b"1 2 3\n", "scan.dat", modality="point_cloud").modality == "text"  # rows of numbers, or obj
+    with pytest.raises(UnsupportedMedia, match="a VTK data set"):
+        sniff(b"# vtk DataFile Version 3.0\n", "scan.vtk", modality="point_cloud")
+
+
 def test_nothing_is_an_error():
     with pytest.raises(InvalidMedia, match=r"nothing\.png is empty"):
         sniff(b"", "nothing.png")

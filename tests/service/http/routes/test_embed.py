@@ -113,6 +113,16 @@ def test_a_batch_that_does_not_fit_in_memory_is_halved(api: httpx.Client) -> Non
     assert not any("error" in item for item in items)
 
 
+def test_a_file_of_another_format_is_text_only_if_sent_as_text(api: httpx.Client) -> None:
+    data = b"newmtl red"
+    refused = api.post("/embed", files={"files": ("scene.mtl", data)}, data={"store": "false"})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (415, "unsupported_media")
+    assert "a list of an obj's materials" in refused.json()["error"]["message"]
+    files = {"files": ("scene.mtl", data, "text/plain")}
+    (item,) = api.post("/embed", files=files, data={"store": "false"}).json()["items"]
+    assert item["modality"] == "text"
+
+
 LONG = "word " * (CONTEXT - 1)
 """A text of one token more than the encoder reads."""
 STRANGE = "日本 🐕"

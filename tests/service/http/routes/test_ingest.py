@@ -135,6 +135,30 @@ def test_a_folder_goes_in_and_its_bad_files_are_named(server: ServerProcess) -> 
     assert server.client.post("/search", json=query).json()["hits"][0]["name"] == "note.txt"
 
 
+def test_what_lies_beside_a_mesh_is_not_taken_for_text(server: ServerProcess) -> None:
+    corners = "".join(f"v {x} {y} {z}\n" for x in (0, 1) for y in (0, 1) for z in (0, 1))
+    archive = zip_of(
+        {
+            "chair.obj": f"mtllib chair.mtl\n{corners}f 1 2 4\nf 1 4 3\nf 5 6 8\n".encode(),
+            "chair.mtl": b"newmtl oak\nKd 0.5 0.3 0.1\n",
+            "chair.vtk": b"# vtk DataFile Version 3.0\nchair\nASCII\n",
+            "desktop.ini": b"[.ShellClassInfo]\n",
+            "README": b"a chair of oak",
+        }
+    )
+    reply = server.client.post(
+        "/jobs/ingest", data={"collection": "chairs"}, files={"archive": ("chairs.zip", archive)}
+    )
+    job = wait(server.client, reply, ended)
+    assert job["result"] == {"stored": 2, "unchanged": 0, "failed": 3, "truncated": 0}
+    kinds = {name: point["modality"] for name, point in points(server.client, "chairs").items()}
+    assert kinds == {"chair.obj": "point_cloud", "README": "text"}
+    assert {fault["item"] for fault in job["errors"]} == {"chair.mtl", "chair.vtk", "desktop.ini"}
+    assert {fault["code"] for fault in job["errors"]} == {"unsupported_media"}
+    said = " ".join(fault["message"] for fault in job["errors"])
+    assert "chair.mtl is a list of an obj's materials, which is not supported" in said
+
+
 def test_texts_that_the_encoder_does_not_read_or_know_are_told(server: ServerProcess) -> None:
     lines = [{"text": "short"}, {"text": "word " * 100}, {"text": "日本", "name": "strange"}]
     upload = {"manifest": ("m.jsonl", "\n".join(map(json.dumps, lines)).encode())}
