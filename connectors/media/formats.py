@@ -91,7 +91,7 @@ FORMATS = (
     Format("audio", "mp4", "video/mp4", (".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3g2"), CONTAINERS),
     Format("audio", "webm", "audio/webm", (".webm",), CONTAINERS),
     Format("audio", "mkv", "video/x-matroska", (".mka", ".mkv"), CONTAINERS),
-    Format("audio", "wma", "audio/x-ms-wma", (".wma", ".asf"), "WMA 1 and 2, Pro, Lossless, Voice"),
+    Format("audio", "wma", "audio/x-ms-wma", (".wma", ".asf"), "WMA 1 and 2, and what else FFmpeg decodes"),
     Format("audio", "amr", "audio/amr", (".amr", ".awb"), "narrow and wide band"),
     Format("audio", "ac3", "audio/ac3", (".ac3", ".eac3"), "AC-3 and E-AC-3"),
     Format("audio", "wv", "audio/x-wavpack", (".wv",), "WavPack, lossless and hybrid"),

@@ -6,7 +6,7 @@ kept by others, safe on hostile bytes and free to ship.
 
 import re
 
-NAMES = {
+UNREAD_SHAPES = {
     ".fbx": "an Autodesk FBX scene",
     ".blend": "a Blender file",
     **dict.fromkeys((".usd", ".usda", ".usdc", ".usdz"), "a Universal Scene Description (USD)"),
@@ -57,11 +57,11 @@ SIGNATURES = (
     (rb"\$MeshFormat\s", ".msh"),
     (rb"3D Geometry File Format ", ".3dm"),
 )
-PATTERNS = tuple((re.compile(pattern, re.DOTALL), NAMES[suffix]) for pattern, suffix in SIGNATURES)
+PATTERNS = tuple((re.compile(pattern, re.DOTALL), UNREAD_SHAPES[suffix]) for pattern, suffix in SIGNATURES)
 PATTERNS += ((re.compile(rb"Ogawa\xff"), "an Alembic scene"),)  # not by name: .abc is music, too
 
 
 def unread_shape(head: bytes, suffix: str) -> str | None:
     """Return what a file is, by its first bytes or its name's end (`.fbx`); None if it is none of these."""
     found = next((name for pattern, name in PATTERNS if pattern.match(head)), None)
-    return found or NAMES.get(suffix)
+    return found or UNREAD_SHAPES.get(suffix)

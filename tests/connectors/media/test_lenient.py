@@ -13,7 +13,7 @@ import samples
 from connectors.errors import InvalidMedia, MediaTooLarge, UnsupportedMedia
 from connectors.media import decode, sniff
 from connectors.media.point_cloud import is_read_in_python
-from connectors.media.unread_shapes import NAMES
+from connectors.media.unread_shapes import UNREAD_SHAPES
 
 
 def cloud(data, name=None, **options):
@@ -175,12 +175,12 @@ def test_what_is_not_read_is_refused_by_its_name(name):
             cloud(data, name_or_none)
 
 
-@pytest.mark.parametrize("suffix", sorted(NAMES))
+@pytest.mark.parametrize("suffix", sorted(UNREAD_SHAPES))
 def test_a_name_alone_tells_what_is_not_read(suffix):
     for data in (b"some text\n", bytes(range(256))):
         with pytest.raises(UnsupportedMedia) as caught:
             sniff(data, f"a{suffix.upper()}")
-        assert NAMES[suffix] in caught.value.message
+        assert UNREAD_SHAPES[suffix] in caught.value.message
 
 
 @pytest.mark.parametrize(
