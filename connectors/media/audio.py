@@ -62,7 +62,7 @@ DEMUXERS = {
     "audio/x-tta": "tta",
     "audio/x-dsf": "dsf",
 }
-"""What FFmpeg calls the formats."""
+"""FFmpeg's names for the formats."""
 
 MOST_JOINED = 1_000
 """Files joined in one."""
@@ -177,7 +177,7 @@ def _split_flac(data: bytes) -> list[bytes]:
 
 
 def _is_open_flac(data: bytes) -> bool:
-    """Whether the 36-bit sample count of STREAMINFO is 0, as written to a pipe: libsndfile refuses it."""
+    """Return whether the sample count of STREAMINFO is 0, as written to a pipe: libsndfile refuses it."""
     return int.from_bytes(data[21:26], "big") & (1 << 36) - 1 == 0
 
 

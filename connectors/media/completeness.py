@@ -1,4 +1,4 @@
-"""Whether a sound file is whole, told from its outermost structure.
+"""Checks that a sound file is whole, by its outermost structure.
 
 Decoders play what is left of a file that was cut off and say nothing. Each function here is given
 a `Source`, walks the container's own sizes, and raises `InvalidMedia` if bytes are clearly missing,

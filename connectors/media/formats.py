@@ -18,7 +18,7 @@ class Format:
     suffixes: tuple[str, ...]
     """Ends of file names, in small letters."""
     reads: str
-    """What of it is read, and what not, for docs/media.md."""
+    """Its parts and variants that are read, and those that are not, for docs/media.md."""
 
 
 CONTAINERS = "the first sound track of a recording or a video; protected tracks (DRM) are refused"
@@ -149,7 +149,7 @@ FORMATS = (
 )
 
 TITLES = {each.mime: each.title for each in FORMATS}
-"""What messages call the MIME types."""
+"""Names of the MIME types in messages."""
 MIMES = {suffix: each.mime for each in FORMATS for suffix in each.suffixes}
 """The MIME type that a file's name promises."""
 

@@ -60,7 +60,7 @@ def whole_ac3(source: Source) -> bytes:
 
 
 def is_eac3(header: bytes) -> bool:
-    """Whether a frame is E-AC-3, by its bit stream identification (E.2.1.6)."""
+    """Return whether a frame is E-AC-3, by its bit stream identification (E.2.1.6)."""
     return header[5] >> 3 > 10
 
 

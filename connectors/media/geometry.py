@@ -1,4 +1,4 @@
-"""What a 3D file holds, before it becomes a point cloud.
+"""Contents of a 3D file, before they become a point cloud.
 
 Holds `Geometry`: points in space and, for a mesh, the triangles between them. `cloud` checks it and
 gives back the points themselves or, of a mesh, points spread evenly over its surface.
@@ -22,7 +22,7 @@ SURFACE_POINTS = 8192
 SURFACE_SEED = 0
 
 FAR = 1000.0
-"""How many of its own extents a cloud may lie from the origin before it is moved there. Survey
+"""Number of its own extents that a cloud may lie from the origin before it is moved there. Survey
 coordinates (4,000,000 m north) would otherwise lose the shape to float32's 24 bits."""
 
 

@@ -62,7 +62,7 @@ def read_gltf_zip(source: Source) -> Geometry:
 
 
 class _Parts:
-    """Where the buffers of a document are: in it, in its container, or beside it in a zip."""
+    """The buffers of a document: in it, in its container, or beside it in a zip."""
 
     def __init__(
         self, source: Source, binary: bytes | None = None, archive: Archive | None = None, folder: str = ""

@@ -41,7 +41,7 @@ HARMLESS = (
     "KHR_materials_", "KHR_texture_", "EXT_texture_", "MSFT_texture_", "KHR_lights_", "EXT_lights_",
     "KHR_xmp", "KHR_animation_", "KHR_audio_", "KHR_techniques_webgl",
 )  # fmt: skip
-"""How the names of extensions begin that change the looks of a mesh, and not its shape."""
+"""Beginnings of the names of extensions that change the looks of a mesh, and not its shape."""
 
 
 def read_scene(document: Document) -> Geometry:
@@ -79,7 +79,7 @@ def _check_version(document: Document) -> None:
 
 @dataclass(slots=True)
 class _Scene:
-    """Where the nodes of a scene are, and what they place there."""
+    """The places of a scene's nodes, and what they place there."""
 
     document: Document
     world: dict[int, Matrices] = field(default_factory=dict)

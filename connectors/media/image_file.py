@@ -114,7 +114,7 @@ def _shrink_jpeg2000(source: Source, image: Image.Image, data: bytes) -> None:
 
 
 def _first_frame(image: ImageFile.ImageFile, data: bytes) -> tuple[int, int, int, int] | None:
-    """Where the first frame of a GIF or WebP lies on its canvas; None if it covers all of it.
+    """Return where the first frame of a GIF or WebP lies on its canvas; None if it covers all of it.
 
     Decoders give the rest of the canvas the first colour of the palette, or black.
     """
@@ -137,7 +137,7 @@ def unsupported(source: Source, kind: str) -> UnsupportedMedia:
 
 
 def _refusal(source: Source, mime: str, error: Exception) -> MediaError:
-    """What to tell of a file that its decoder refused, in place of the decoder's own words."""
+    """Return the error for a file that its decoder refused, in place of the decoder's own words."""
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
         # Pillow's own ceiling; a warning only becomes an exception where filters say so.
         return source.too_large("too many pixels", f"{source.limits.max_pixels:,} in all")

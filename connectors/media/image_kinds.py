@@ -90,7 +90,7 @@ UNREAD_TEXTS = tuple(
         (rb"SIMPLE  =", "a FITS picture"),
     )
 )
-"""Those whose bytes might be a text's, and are one where the name or the content type says so."""
+"""Kinds whose bytes might be a text's, and are one where the name or the content type says so."""
 
 AVIF_BRANDS = {b"avif", b"avis"}
 HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}

@@ -1,4 +1,4 @@
-"""What a picture file says beside its pixels: the EXIF orientation, and files without the rest.
+"""A picture file's contents beside its pixels: the EXIF orientation, and files without the rest.
 
 Metadata is an aid. Where a decoder refuses a file for it, `without_metadata` gives the file
 without, to be tried again; no damage there refuses a picture.
@@ -23,7 +23,7 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What brings a picture of each EXIF orientation upright (CIPA DC-008, 4.6.5)."""
+"""The turn that brings a picture of each EXIF orientation upright (CIPA DC-008, 4.6.5)."""
 
 LARGEST_PROFILE = 2**20
 """Bytes an ICC profile of a PNG may unpack to; Pillow's own bound."""
@@ -102,7 +102,7 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _unpacks(body: bytes) -> bool:
-    """Whether the profile of an iCCP chunk can be unpacked."""
+    """Return whether the profile of an iCCP chunk can be unpacked."""
     _, _, packed = body.partition(b"\0")
     try:
         unpacking = zlib.decompressobj()

@@ -1,4 +1,4 @@
-"""What a TIFF needs before and while Pillow reads it.
+"""Preparations that a TIFF needs before and while Pillow reads it.
 
 Source: TIFF 6.0, section 2; the BigTIFF design of libtiff, whose words are 8 bytes wide.
 """
@@ -81,7 +81,7 @@ def take_orientation(image: TiffImagePlugin.TiffImageFile) -> None:
 
 
 def is_raw(image: TiffImagePlugin.TiffImageFile) -> bool:
-    """Whether a camera wrote it: DNG, or a first picture that is the thumbnail of others."""
+    """Return whether a camera wrote it: DNG, or a first picture that is the thumbnail of others."""
     tags = image.tag_v2
     return DNG_VERSION in tags or bool(int(tags.get(SUBFILE_TYPE, 0)) & 1 and SUB_DIRECTORIES in tags)
 

@@ -1,4 +1,4 @@
-"""How much one item of media may ask of this process.
+"""Limits of what one item of media may ask of this process.
 
 Holds `Limits`, which every decoder is given and obeys: sizes are checked against what a file's
 header declares before anything is decoded, and again while decoding, because headers lie.

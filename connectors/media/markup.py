@@ -17,7 +17,7 @@ DEEPEST_ELEMENT = 200
 
 
 class Target(Protocol):
-    """What is told of a document's parts, in their order. Names are `namespace}name`, or plain."""
+    """A receiver of a document's parts, in their order. Names are `namespace}name`, or plain."""
 
     def start(self, tag: str, attrs: dict[str, str], /) -> object: ...  # noqa: D102
     def end(self, tag: str, /) -> object: ...  # noqa: D102

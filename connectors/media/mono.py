@@ -42,7 +42,7 @@ class Mixer:
         return mono
 
     def cancelled(self) -> bool:
-        """Whether the mean lost the sound."""
+        """Return whether the mean lost the sound."""
         return any(self._cancels(channels) for channels in self._energy)
 
     def remix(self, block: Channels) -> Waveform:

@@ -32,13 +32,13 @@ FEWEST_FRAMES = 3
 
 
 def has_xing(data: bytes) -> bool:
-    """Whether the first frame, behind any ID3 tags, counts the frames of the file."""
+    """Return whether the first frame, behind any ID3 tags, counts the frames of the file."""
     start = sound_start(data)
     return XING.search(data, start, start + XING_REACH) is not None
 
 
 def is_chained(source: Source) -> bool:
-    """Whether frames follow those that the Xing header of the first frame counts."""
+    """Return whether frames follow those that the Xing header of the first frame counts."""
     data = source.data
     start = sound_start(data)
     found = XING.search(data, start, start + XING_REACH)

@@ -32,7 +32,7 @@ class Link:
 
     @property
     def is_partial(self) -> bool:
-        """Whether it was joined or left under way, as a live stream is."""
+        """Return whether it was joined or left under way, as a live stream is."""
         return bool(self.unfinished) or self.first_granule > LATE
 
 

@@ -21,7 +21,7 @@ LONGEST_HEADER = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What the lines before the body say; `layout` is one point's fields, by position."""
+    """The lines before the body; `layout` is one point's fields, by position."""
 
     names: list[str]
     layout: np.dtype[np.void]

@@ -57,7 +57,7 @@ class Element:
 
     @property
     def has_lists(self) -> bool:
-        """Whether rows differ in length."""
+        """Return whether rows differ in length."""
         return any(p.count_kind for p in self.properties)
 
     def column(self, source: Source, *names: str) -> int:

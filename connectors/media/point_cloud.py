@@ -40,7 +40,7 @@ READERS: dict[str, tuple[str, Callable[[Source], Geometry]]] = {
     "model/x-pcd": ("a pcd cloud", read_pcd),
     "text/x-xyz": ("rows of numbers", read_xyz),
 }
-"""What messages call each format, and what reads it."""
+"""Each format's name in messages, and its reader."""
 
 
 def decode(source: Source) -> Points:
@@ -67,7 +67,7 @@ READ_IN_ONE_GO = frozenset({"application/x-npy", "application/x-npz", "applicati
 
 
 def is_read_in_python(data: bytes, name: str | None = None) -> bool:
-    """Whether reading a file of points may keep the interpreter for long, as by the row of a text."""
+    """Return whether reading a file of points may keep the interpreter for long, as by the row of a text."""
     return sniff(data, name, modality="point_cloud").mime not in READ_IN_ONE_GO
 
 

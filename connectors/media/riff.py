@@ -17,7 +17,7 @@ MOST_CHUNKS = 1_000
 
 
 def is_open(size: int) -> bool:
-    """Whether a 32-bit size of samples stands for "to the end of the file".
+    """Return whether a 32-bit size of samples stands for "to the end of the file".
 
     Writers that cannot go back leave 0, or the largest size they know, often less the header.
     """
@@ -61,7 +61,7 @@ def _wide_size(data: bytes) -> int | None:
 
 
 def _only_chunks(data: bytes, position: int) -> bool:
-    """Whether what follows is whole chunks to the end, or nothing: then there really are no samples."""
+    """Return whether what follows is whole chunks to the end, or nothing: then there are no samples."""
     for _ in range(MOST_CHUNKS):
         if position + 8 > len(data) or not data[position : position + 4].isalnum():
             break

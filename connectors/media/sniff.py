@@ -1,4 +1,4 @@
-"""What kind of media some bytes are.
+"""The kind of media that some bytes are.
 
 Holds `MediaType`, and `sniff`, which looks at the bytes first, then at the file name, then at the
 content type: the bytes cannot lie about their own format, and the other two are often missing.
@@ -88,7 +88,7 @@ HEAD = 4096
 """Bytes a signature may lie in."""
 
 CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
-"""What no text has, whatever its encoding. Names in obj, xyz and csv may be in any: they are passed over."""
+"""Bytes that no text has, whatever its encoding. Names in obj, xyz and csv may be in any."""
 
 BY_NAME = {
     suffix: MediaType(each.modality, each.mime)
@@ -115,7 +115,7 @@ NEUTRAL_TYPES = frozenset({"", "application/octet-stream"})
 """Content types that say nothing; clients send the second where they know no better."""
 
 SUFFIX = re.compile(r"\.(?=.*[a-z])[a-z0-9_+-]{1,12}")
-"""What follows a dot is a suffix where it is short, without a blank, and more than a number."""
+"""A suffix: what follows a dot, where it is short, without a blank, and more than a number."""
 
 
 def sniff(
@@ -182,7 +182,7 @@ def expect(source: Source, modality: Modality) -> str:
 
 
 def is_text(data: bytes) -> bool:
-    """Whether the first bytes are UTF-8 without control characters."""
+    """Return whether the first bytes are UTF-8 without control characters."""
     head = data[:HEAD]
     if CONTROL.search(head):
         return False
@@ -213,7 +213,7 @@ def _match(head: bytes) -> MediaType | None:
 
 
 def _is_binary_stl(data: bytes) -> bool:
-    """Whether the triangle count at byte 80 gives the length of the file, but for a few bytes."""
+    """Return whether the triangle count at byte 80 gives the length of the file, but for a few bytes."""
     return len(data) > 84 and 0 <= len(data) - 84 - 50 * struct.unpack_from("<I", data, 80)[0] < 50
 
 

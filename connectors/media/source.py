@@ -26,7 +26,7 @@ class Source:
 
     @property
     def label(self) -> str:
-        """What messages call the item."""
+        """The item's name in messages."""
         if not self.name:
             return "the item"
         printable = "".join(c if c.isprintable() else "?" for c in self.name)

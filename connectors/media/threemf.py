@@ -21,7 +21,7 @@ from connectors.media.source import Source
 CORE = "http://schemas.microsoft.com/3dmanufacturing/core/"
 PRODUCTION = "http://schemas.microsoft.com/3dmanufacturing/production/"
 READ = (PRODUCTION, "http://schemas.microsoft.com/3dmanufacturing/material/", CORE)
-"""How the namespaces of the extensions begin that a file may require."""
+"""Beginnings of the namespaces of extensions that a file may require."""
 
 IDENTITY = np.eye(4, 3)
 ROOT = "3d/3dmodel.model"
@@ -40,7 +40,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where an object is put; `path` is the part of the zip that has it, None for the same."""
+    """A place of an object; `path` is the part of the zip that has it, None for the same."""
 
     path: str | None
     number: str

@@ -1,4 +1,4 @@
-"""What users have beside their media, or take for media: names that are no text's, and not read.
+"""Other files that users have beside their media, or take for media: not read, and no texts.
 
 Nearly every file of letters decodes as UTF-8, so that it is the name which makes it a text.
 """
@@ -26,4 +26,4 @@ UNREAD_OTHERS = {
     )
     for suffix in suffixes.split()
 }
-"""What they are called, by the ends of their names."""
+"""Their kinds, by the ends of their names."""

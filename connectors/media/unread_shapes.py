@@ -38,7 +38,7 @@ UNREAD_SHAPES = {
     ".u3d": "a Universal 3D scene",
     **dict.fromkeys((".md2", ".md3", ".md5mesh", ".smd", ".b3d", ".x", ".ac"), "a game's model"),
 }
-"""What a file is called, by the end of its name."""
+"""Kinds of files, by the ends of their names."""
 
 SIGNATURES = (
     (rb"Kaydara FBX Binary|; FBX \d", ".fbx"),

@@ -20,7 +20,7 @@ FORMS: Mapping[FieldType, str] = {
     "datetime": "a date like '2026-05-01T00:00:00Z'",
     "geo": "an object with lon and lat, in degrees",
 }
-"""What stands in a field of each type, in words."""
+"""The values of a field of each type, in words."""
 
 
 def check_values(payload: Mapping[str, Any], fields: Mapping[str, FieldType], place: str) -> None:

@@ -70,7 +70,7 @@ class Truncated(BaseModel):
 
 
 class TextLimits(BaseModel):
-    """What an encoder could not do with a text; both fields are missing where it read and knew it."""
+    """The part of a text that an encoder did not read or know; both are missing where it did."""
 
     truncated: Truncated | None = Field(None, description="Missing where nothing was lost")
     understood: bool | None = Field(None, description="False where the encoder knows no word of it")
