@@ -59,7 +59,7 @@ ModalityName = Annotated[
 ]
 Metadata = Annotated[dict[str, JsonValue], AfterValidator(_storable)]
 StoredStatus = Literal["stored", "unchanged", "updated", "not_stored"]
-"""The outcome for an item sent to be stored: it is new, all of it was there, its point changed, or it is a text
-of which no word is known, which is stored only if asked for."""
+"""The outcome for an item to be stored: it is new, all of it was there, its point changed, or it is a text of
+which no word is known, which is stored only if asked for."""
 FieldType = Literal["keyword", "integer", "float", "bool", "datetime", "geo"]
 """The type of a payload field, for its index."""
