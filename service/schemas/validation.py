@@ -53,11 +53,14 @@ def same_json(one: Any, other: Any) -> bool:
 def describe(errors: Sequence[Any], advice: Mapping[str, str] | None = None) -> tuple[str, str | None]:
     """Return a message that names the first `SHOWN` of pydantic's errors, and the path of the first's field.
 
-    `advice` says of fields that are not there what to write in their place; these errors come first.
+    `advice` says of fields that are not there what to write in their place: these errors come first, and that
+    another field is missing goes without saying.
     """
     known = advice or {}
+    misplaced = [each for each in errors if each["type"] == "extra_forbidden" and _path(each["loc"]) in known]
+    others = [each for each in errors if each not in misplaced]
     problems: dict[str, str] = {}
-    for each in sorted(errors, key=lambda each: not _is_advised(each, known)):
+    for each in misplaced + [each for each in others if not (misplaced and each["type"] == "missing")]:
         path = _path(each["loc"])
         reason = each["msg"].removeprefix("Value error, ")
         if each["type"] == "extra_forbidden":
@@ -65,10 +68,6 @@ def describe(errors: Sequence[Any], advice: Mapping[str, str] | None = None) -> 
         problems.setdefault(f"{path}: {reason}" if path else reason, path)
     more = f" (and {len(problems) - SHOWN} more)" if len(problems) > SHOWN else ""
     return "; ".join([*problems][:SHOWN]) + more, next(iter(problems.values())) or None
-
-
-def _is_advised(error: Any, advice: Mapping[str, str]) -> bool:
-    return error["type"] == "extra_forbidden" and _path(error["loc"]) in advice
 
 
 def _path(location: Sequence[str | int]) -> str:

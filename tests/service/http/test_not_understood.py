@@ -76,6 +76,7 @@ def test_media_at_the_top_of_a_body_are_told_their_place(
 ) -> None:
     error = refused(api.post(path, json=body), 422, says)
     assert error["param"] in body
+    assert "required" not in error["message"]
 
 
 def test_up_to_three_problems_are_named_each_with_its_field(api: httpx.Client) -> None:
