@@ -57,7 +57,7 @@ def clip(model: str) -> Make:
             network=network,
             dim=int(config["embed_dim"]),
             transform=image_transform_v2(pixels, is_train=False),
-            tokenize=ClipTokens(open_clip.SimpleTokenizer(context_length=77)),
+            tokens=ClipTokens(open_clip.SimpleTokenizer(context_length=77)),
             fingerprint="",
         )
 
