@@ -55,6 +55,8 @@ class FilterVisitor:
             _check_key(found.is_null.key, f"{place}.is_null.key", nested)
         elif isinstance(found, models.Filter) and found.model_fields_set:
             self.filter(found, place, depth + 1, nested)
+            if not (found.must or found.should or found.must_not or found.min_should):
+                raise InvalidFilter(f"{place} has no condition: it would hold for every point")
         elif isinstance(found, models.HasIdCondition) and not nested:
             self._has_id(found, f"{place}.has_id")
         elif isinstance(found, models.NestedCondition) and not nested:

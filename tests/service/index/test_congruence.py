@@ -172,7 +172,7 @@ def test_at_least_none_of_some_conditions_is_refused_everywhere(
     }
     asked = none if clause is None else {clause: [none]}
     for index in both.values():
-        for ask in (index.scroll, index.count, index.delete_matching):
+        for ask in (index.scroll, index.count):
             with pytest.raises(InvalidFilter, match=r"min_should\.min_count is a whole number from 1"):
                 ask("birds", where=asked)
 

@@ -188,8 +188,8 @@ def test_a_filter_deletes_what_it_matches_and_its_media(api: httpx.Client) -> No
     assert api.delete("/points", params=old).json()["deleted"] == []
     assert api.get("/collections/sweep/count").json() == {"count": 3}
     assert api.get("/media/picture", params={"collection": "sweep"}).status_code == 404
-    for everything in ("{}", '{"must": []}'):
+    for everything in ("{}", '{"must": []}', '{"must": [{"should": []}]}'):
         refused = api.delete("/points", params={"collection": "sweep", "filter": everything})
-        assert refused.status_code == 422
+        assert refused.status_code in (400, 422)
     assert api.delete("/points", params={"collection": "sweep"}).status_code == 422
     assert api.delete("/collections/sweep").is_success
