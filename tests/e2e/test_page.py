@@ -180,6 +180,37 @@ def test_what_is_added_is_shown_and_found_from_then_on(page, api):
             assert api.delete(f"/points/{point}").status_code == 200
 
 
+def test_a_text_of_which_no_word_is_known_is_told_and_not_added(page, api):
+    before = api.get("/collections/default/count").json()["count"]
+    search(page, "\U0001fae0")
+    page.wait_for_selector("#notice:visible")
+    assert page.inner_text("#notice") == (
+        "The encoder knows no word of a text: what is found has nothing to do with it."
+    )
+    with page.expect_response("**/embed"):
+        page.click("#store")
+    wait_for_the_results(page)
+    assert page.inner_text("#notice") == "The encoder knows no word of a text: it was not added."
+    assert page.inner_text("#summary") == "Added 0 items to the index"
+    assert api.get("/collections/default/count").json()["count"] == before
+    search(page, "a dog")
+    assert not page.is_visible("#notice")
+
+
+def test_what_is_there_already_is_not_called_added(page, api):
+    (item,) = api.post("/embed", json={"items": [{"text": "a teapot of glass"}]}).json()["items"]
+    try:
+        page.fill("#text", "a teapot of glass")
+        wait_for_the_results(page)
+        with page.expect_response("**/embed"):
+            page.click("#store")
+        page.wait_for_selector("[data-kind=added]")
+        wait_for_the_results(page)
+        assert page.inner_text("#summary") == "Added 0 items to the index (1 was there already)"
+    finally:
+        assert api.delete(f"/points/{item['id']}").status_code == 200
+
+
 def test_a_file_that_cannot_be_read_is_an_error_in_the_services_words(page):
     with page.expect_response("**/search") as reply:
         page.set_input_files(

@@ -83,7 +83,8 @@ async function run(quota = FEW) {
 }
 
 async function find(parts, kinds, quota, signal) {
-  const { hits, timing_ms: timing } = await service.search(parts, { targets: kinds, quota, signal });
+  const { hits, warnings, timing_ms: timing } = await service.search(parts, { targets: kinds, quota, signal });
+  if (warnings) say(warnings.flatMap((each) => limits(each, "what is found has nothing to do with it")).join("\n"));
   const groups = kinds.map((kind) => hits.filter((hit) => hit.modality === kind));
   results.replaceChildren(...kinds.flatMap((kind, i) => section(kind, groups[i], null, quota, kinds)));
   const took = timing?.total === undefined ? "" : ` in ${Math.round(timing.total)} ms`;
@@ -136,15 +137,18 @@ async function keep() {
   say(null);
   try {
     const { items } = await service.store(parts);
-    const kept = items.filter((item) => !item.error);
+    const kept = items.filter((item) => !item.error && item.status !== "not_stored");
     const points = await Promise.all(kept.map((item) => service.point(item.id)));
     query.clear();
     text.value = "";
-    summary.textContent = `Added ${kept.length} ${kept.length === 1 ? "item" : "items"} to the index`;
+    const fresh = kept.filter((item) => item.status !== "unchanged").length;
+    const known = kept.length - fresh;
+    const there = known ? ` (${known} ${known === 1 ? "was" : "were"} there already)` : "";
+    summary.textContent = `Added ${fresh} ${fresh === 1 ? "item" : "items"} to the index${there}`;
     const cards = element("div", { class: "cards" }, ...points.map((item) => card(item, actions)));
     results.replaceChildren(element("section", { "aria-label": "Added", "data-kind": "added" }, element("h2", {}, "Added"), cards));
-    const failed = service.itemErrors(items);
-    if (failed.length) say(failed.join("\n"));
+    const told = [...service.itemErrors(items), ...items.flatMap((item) => limits(item, "it was not added"))];
+    if (told.length) say(told.join("\n"));
   } catch (error) {
     say(error);
   } finally {
@@ -154,11 +158,19 @@ async function keep() {
 
 // Telling
 
+/** Sentences on what the encoder did not read or know of a text; `outcome` ends the one on a text it does not know. */
+function limits({ truncated, understood }, outcome) {
+  const told = [];
+  if (truncated) told.push(`Of a text's ${truncated.given} tokens the encoder read the first ${truncated.used}.`);
+  if (understood === false) told.push(`The encoder knows no word of a text: ${outcome}.`);
+  return told;
+}
+
 /** Show an error (a message, or a ServiceError with one for each item), or take it away. */
 function say(problem) {
   notice.hidden = problem === null;
   if (problem === null) return;
-  const lines = typeof problem === "string" ? [problem] : [problem.message, ...service.itemErrors(problem.items ?? [])];
+  const lines = typeof problem === "string" ? problem.split("\n") : [problem.message, ...service.itemErrors(problem.items ?? [])];
   notice.replaceChildren(...[...new Set(lines)].map((line) => element("p", {}, line)));
 }
 
