@@ -7,6 +7,7 @@ with Client("http://127.0.0.1:8080") as client:
 """
 
 import json
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -91,17 +92,24 @@ class Client:
         query: str | dict[str, Any] | Sequence[str | dict[str, Any]] = (),
         **params: Any,
     ) -> list[replies.SearchHit]:
-        """Search with files, texts and more parts of a query (ids, vectors); both as in the REST body."""
+        """Search with files, texts and more parts of a query (ids, vectors); both as in the REST body.
+
+        Warns (`warnings.warn`) of texts that the encoder cut or of which it knows no word.
+        """
         parts = query if isinstance(query, str | dict) else list(query)
         fields = {"params": json.dumps({**params, "query": parts})}
-        return self._form(replies.SearchReply, "/search", files, texts, fields).hits
+        reply = self._form(replies.SearchReply, "/search", files, texts, fields)
+        _warn(reply.warnings)
+        return reply.hits
 
     def classify(
         self, item: dict[str, str], labels: Sequence[str], **options: Any
     ) -> list[replies.RankedLabel]:
-        """Rank labels by probability, best first; `item` as in the REST body."""
+        """Rank labels by probability, best first; `item` as in the REST body. Warns as `search` does."""
         body = {"item": item, "labels": list(labels), **options}
-        return _read(replies.ClassifyReply, self._http.post("/classify", json=body)).labels
+        reply = _read(replies.ClassifyReply, self._http.post("/classify", json=body))
+        _warn(reply.warnings)
+        return reply.labels
 
     def point(
         self, point_id: str, collection: str = "default", with_vectors: bool = False
@@ -217,6 +225,16 @@ def _path(kind: str, point_id: str) -> str:
 
 def _read(model: type[Reply], reply: httpx.Response) -> Reply:
     return model.model_validate_json(_checked(reply).content)
+
+
+def _warn(found: Sequence[replies.QueryWarning] | None) -> None:
+    """Warn the caller's caller of what an encoder did not read or know of its texts."""
+    for each in found or ():
+        if each.truncated is not None:
+            cut = f"of {each.truncated.given} tokens the encoder read {each.truncated.used}"
+            warnings.warn(f"{each.param}: {cut}", stacklevel=3)
+        if each.understood is False:
+            warnings.warn(f"{each.param}: the encoder knows no word of this text", stacklevel=3)
 
 
 def _checked(reply: httpx.Response) -> httpx.Response:

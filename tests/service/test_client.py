@@ -36,6 +36,10 @@ def test_files_and_texts_are_stored_found_and_fetched(client: Client, tmp_path: 
 def test_labels_are_ranked(client: Client) -> None:
     assert client.ready()
     assert client.classify({"text": "rain"}, ["a dog", "rain"])[0].label == "rain"
+    with pytest.warns(UserWarning, match=r"query\[0\]: the encoder knows no word"):
+        client.search(texts=["\U0001fae0"], collection="client")
+    with pytest.warns(UserWarning, match=r"labels\[1\]: of \d+ tokens the encoder read"):
+        client.classify({"text": "rain"}, ["a dog", "rain " * 200])
 
 
 def test_a_refusal_says_why(client: Client, tmp_path: Path) -> None:
