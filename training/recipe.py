@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from connectors.errors import ConfigError, MissingFiles
-from connectors.modality import Modality
+from connectors.modality import MODALITIES, Modality
 from training.aggregation import Weighting
 from training.pseudo_pairs import Query, Role
 
@@ -162,6 +162,13 @@ class Recipe(Options):
             "leaf_overlap": f"{self.leaf}/{self.overlap}",
             "leaf_other": others[self.leaf],
         }
+
+    @field_validator("overlap")
+    @classmethod
+    def _known(cls, overlap: Modality) -> Modality:
+        if overlap not in MODALITIES:
+            raise ValueError(f"is one of {', '.join(map(repr, MODALITIES))}")
+        return overlap
 
     @model_validator(mode="after")
     def _consistent(self) -> "Recipe":

@@ -154,8 +154,8 @@ def bert_tokens(open_clip, tmp_path_factory):
     folder = tmp_path_factory.mktemp("bert")
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "dog", "bark", "##s", "!"]
     (folder / "vocab.txt").write_text("\n".join(words) + "\n")
-    tokenizer = BertWordPieceTokenizer(str(folder / "vocab.txt"))._tokenizer
-    BertTokenizerFast(tokenizer_object=tokenizer).save_pretrained(folder)
+    BertWordPieceTokenizer(str(folder / "vocab.txt")).save(str(folder / "words.json"))
+    BertTokenizerFast(tokenizer_file=str(folder / "words.json")).save_pretrained(folder)
     return OtherTokens(open_clip.tokenizer.HFTokenizer(str(folder), context_length=8))
 
 

@@ -136,7 +136,7 @@ def test_a_folder_ingested_again_leaves_the_metadata_of_its_items_alone(settings
         return record
 
     record = run(settings, twice)
-    assert record.result == {"stored": 0, "unchanged": ITEMS - 2, "failed": 2}
+    assert record.result == {"stored": 0, "unchanged": ITEMS - 2, "failed": 2, "truncated": 0}
 
 
 def test_an_item_that_does_not_fit_a_declared_field_or_cannot_be_named_fails_alone(
@@ -163,7 +163,7 @@ def test_an_item_that_does_not_fit_a_declared_field_or_cannot_be_named_fails_alo
         return record
 
     record = run(settings, ingest)
-    assert record.result == {"stored": 2, "unchanged": 0, "failed": 3}
+    assert record.result == {"stored": 2, "unchanged": 0, "failed": 3, "truncated": 0}
     assert {fault.item: fault.code for fault in record.faults} == {
         "two": "invalid_request",
         "line 3": "invalid_request",
