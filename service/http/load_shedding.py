@@ -22,8 +22,9 @@ from service.http.request_state import TIMEOUT_HEADER, id_of
 from service.metrics import Metrics
 from service.schemas.fields import MEDIA_FIELDS
 
-HOLD_SECONDS = 0.05
-"""Seconds that the first refused request waits, to be answered with all refused meanwhile."""
+HOLD_SECONDS = 0.25
+"""Seconds that the first refused request waits, to be answered with all refused meanwhile. It bounds what
+clients that retry at once cost: four refusals a second for each of their connections."""
 PEEK_SECONDS = 1.0
 """Seconds to wait here for a body's first bytes; a request without any goes on to the operation."""
 PATHS = frozenset({"/embed", "/v1/embeddings"})
