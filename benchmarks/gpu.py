@@ -1,4 +1,4 @@
-"""What only a GPU can tell: parity, throughput, training and refresh on one card, in eight minutes.
+"""Checks that only a GPU can make: parity, throughput, training and refresh on one card, in eight minutes.
 
     python benchmarks/gpu.py [--minutes 8] [--only parity ...] [--device cuda:0] [--json]
     make gpu-wheels && make gpu-check             on a machine that has torch and a GPU, and no network

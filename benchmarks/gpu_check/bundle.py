@@ -22,7 +22,7 @@ def path(sizes: Sizes) -> str:
 
 
 def said(sizes: Sizes) -> str:
-    """What is added to the names of figures that the small bundle gave."""
+    """The ending of the names of figures that the small bundle gave."""
     return ", compact" if sizes.small else ""
 
 

@@ -16,7 +16,7 @@ NOTHING_LEFT = 4 * 2**20
 
 
 def is_card(device: str) -> bool:
-    """Whether a device is a GPU."""
+    """Return whether a device is a GPU."""
     return device.startswith("cuda")
 
 
@@ -112,7 +112,7 @@ def rate(device: str, work: Callable[[], int], seconds: float) -> float:
 
 
 def about(device: str) -> dict[str, object]:
-    """What the figures were measured with."""
+    """Return what the figures were measured with."""
     found: dict[str, object] = {"torch": torch.__version__, "device": "cpu"}
     if is_card(device):
         properties = torch.cuda.get_device_properties(device)

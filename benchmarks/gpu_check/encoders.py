@@ -34,7 +34,7 @@ FORMATS: Mapping[str, tuple[torch.dtype, bool]] = {
     "bfloat16": (torch.bfloat16, False),
     "float16": (torch.float16, False),
 }
-"""What a format is: the weights' numbers, and whether float32 products may be TF32."""
+"""A number format: the weights' numbers, and whether float32 products may be TF32."""
 ON_CPU = ("float32", "bfloat16")
 
 

@@ -25,7 +25,7 @@ SHARE = 4
 """The batch is given the memory of a batch so many times smaller."""
 DIFFERENT = 64
 SAME = 0.02
-"""How much half-precision vectors may differ between batches of different sizes."""
+"""Largest difference of half-precision vectors between batches of different sizes."""
 
 
 def steps() -> list[Step]:
@@ -73,7 +73,7 @@ async def _measured(scene: Scene) -> list[Row | Note]:
 
 
 def _bytes_for(encoder: Any, batch: Sequence[Prepared], device: str) -> int:
-    """What a batch takes beyond the weights, at its most."""
+    """Return the most memory that a batch takes beyond the weights."""
     encoder.encode_prepared(batch)
     before = card.held_bytes(device)
     card.forget_peak(device)

@@ -19,7 +19,7 @@ WIDTH = 160
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What is said of `name` in place of a figure; `failed` where that is an error."""
+    """A remark on `name` in place of a figure; `failed` where that is an error."""
 
     name: str
     text: str

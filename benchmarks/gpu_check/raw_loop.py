@@ -39,12 +39,12 @@ class Raw:
 
     @property
     def lesser(self) -> float:
-        """What a server that costs nothing would reach."""
+        """The rate of a server that costs nothing."""
         return min(self.decoded, self.encoded)
 
 
 measured: dict[Modality, Raw] = {}
-"""What the step found, for the service's share of it."""
+"""The step's findings, for the service's share of it."""
 
 
 def steps() -> list[Step]:
@@ -53,7 +53,7 @@ def steps() -> list[Step]:
 
 
 def compiled_steps() -> list[Step]:
-    """What takes long to begin: only where much time is left."""
+    """Steps that take long to begin: only where much time is left."""
     return [Step("raw loop, compiled", compiled, least=240, most=120, needs_gpu=True)]
 
 

@@ -19,7 +19,7 @@ DIM = 512
 CPU_BATCHES = (256, 8192)
 CARD_BATCH = 65_536
 CPU_SECONDS = 8.0
-"""How long each batch size is tried on the CPU, if all vectors take longer."""
+"""Time for which each batch size is tried on the CPU, if all vectors take longer."""
 SAME = 1e-3
 
 

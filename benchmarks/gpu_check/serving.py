@@ -35,7 +35,7 @@ class Setting:
     name: str
     environment: Mapping[str, str]
     whole: bool = False
-    """Whether latencies, bulk texts and the goal belong to it."""
+    """True where latencies, bulk texts and the goal belong to it."""
 
 
 def steps(device: str) -> list[Step]:

@@ -39,7 +39,7 @@ class Sizes:
 
     @property
     def said(self) -> str:
-        """What is added to the names of what is measured smaller than it should be."""
+        """The ending of the names of figures measured smaller than it should be."""
         return ", cut short" if self.blocks else ""
 
 

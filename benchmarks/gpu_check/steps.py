@@ -19,7 +19,7 @@ from benchmarks.gpu_check.sizes import Sizes
 
 Found = Iterator[Row | Note]
 GRACE_SECONDS = 45.0
-"""How long a step may run past the end of the time before the watchdog calls it hung."""
+"""Time that a step may run past the end of the time before the watchdog calls it hung."""
 HUNG = 3
 """The exit status then."""
 
@@ -37,7 +37,7 @@ class Clock:
 
 @dataclass(frozen=True)
 class Scene:
-    """What a step is given: the device, its sizes, and how long it may take."""
+    """The surroundings of a step: the device, its sizes, and how long it may take."""
 
     device: str
     sizes: Sizes
@@ -46,7 +46,7 @@ class Scene:
 
     @property
     def on_card(self) -> bool:
-        """Whether the device is a GPU."""
+        """Return whether the device is a GPU."""
         return self.device.startswith("cuda")
 
     def left(self) -> float:

@@ -31,9 +31,9 @@ RATE = "of the products' rate"
 SHARES = (1.0, 0.5, 0.25, 0.1, 0.05, 0.02)
 """Shares of the papers' items that a run is tried with: the largest there is time for."""
 MARGIN = 1.5
-"""How much longer than planned a run is given."""
+"""Factor by which a run is given longer than planned."""
 HOST_ROW_SECONDS = 25e-6
-"""What an item costs on the CPU beside the card: copies, closed forms. A guess, to plan with."""
+"""Cost of an item on the CPU beside the card: copies, closed forms. A guess, to plan with."""
 
 PART_OF_TIME = {"cmcr-paper": 0.4, "exmcr-paper": 0.9}
 """Of the time that is left, what each run may take."""
@@ -44,9 +44,9 @@ POOL = 10
 """Batches of pseudo-pairs there are to gather one from."""
 
 seconds_a_pair: dict[str, float] = {}
-"""What aggregation of a query and a memory was found to take, by precision."""
+"""Measured time of aggregation of a query and a memory, by precision."""
 seconds_a_row: dict[str, float] = {}
-"""What a step was found to take, a row, by recipe."""
+"""Measured time of a step, a row, by recipe."""
 
 
 def steps() -> list[Step]:

@@ -46,9 +46,9 @@ NEEDED = (
 LEFT_OUT = ("av", "pillow-heif", "qdrant-edge-py", "typer")
 """Large, or of the command line: nothing of the check needs them."""
 THERE = ("torch", "torchvision", "numpy", "pillow", "filelock", "fsspec")
-"""What comes with torch and torchvision."""
+"""Packages that come with torch and torchvision."""
 UNUSED = ("hf-xet", "pycparser")
-"""What packages of the list require and the check never has them use: downloads, parsing of C."""
+"""Packages that those of the list require and the check never has them use: downloads, parsing of C."""
 AS_THEY_ARE = ("huggingface-hub", "tokenizers", "safetensors", "timm", "tqdm", "packaging", "pyyaml")
 """Not replaced where they are older: others there were chosen with them."""
 TOGETHER = (("pydantic", "pydantic-core"), ("fastapi", "starlette"), ("httpx", "httpcore"))
@@ -77,7 +77,7 @@ def fetch(folder: Path, python: str) -> None:
 
 
 def _unmet(wheels: Sequence[Path], python: str) -> Iterator[str]:
-    """What the wheels require that neither they are nor torch brings: better known here than there."""
+    """Yield what the wheels require that neither they are nor torch brings: better known here than there."""
     from pip._vendor.packaging.requirements import Requirement
 
     known = {_name(wheel.name.split("-")[0]) for wheel in wheels} | {*THERE, *UNUSED}
