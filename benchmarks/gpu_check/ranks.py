@@ -60,7 +60,7 @@ def one_over_nccl(scene: Scene) -> Found:
 
 
 def _weights_of(backend: str, device: str, count: int) -> list[dict[str, Tensor]]:
-    """Return the weights that so many processes leave. Raises `RuntimeError` with the words of one that fails."""
+    """Return the weights that the processes leave. Raises `RuntimeError` with the words of one that fails."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
     where = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
